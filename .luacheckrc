@@ -1,0 +1,10 @@
+std = 'lua54'
+max_line_length = 120
+max_comment_line_length = 132
+self = false
+allow_defined = false
+unused_args = true
+-- Trailing callback arguments that document a signature.
+ignore = { '212/_.*' }
+files['tests/lua'].max_line_length = 140
+files['lua/_meta'] = { ignore = { '212', '131', '211', '311' } }

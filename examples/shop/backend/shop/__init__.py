@@ -1,0 +1,1 @@
+"""The shop: a product list and carts, kept in memory."""

@@ -1,0 +1,207 @@
+--- Names -> projects and services, for every command. A name fits exactly, else without regard to case, else as the only one that
+--- begins with it. Nothing happens before all names are resolved, and an unknown name is an error with suggestions.
+local err = require 'envctl.err'
+
+local M = {}
+
+local function json_array(list)
+  return require('envctl.util.json').array(list)
+end
+
+local function matching(token, names)
+  local lower = token:lower()
+  local tests = {
+    function(name)
+      return name == token
+    end,
+    function(name)
+      return name:lower() == lower
+    end,
+    function(name)
+      return lower ~= '' and name:lower():sub(1, #lower) == lower
+    end,
+  }
+  for _, test in ipairs(tests) do
+    local hits, seen = {}, {}
+    for _, name in ipairs(names) do
+      if not seen[name] and test(name) then
+        seen[name] = true
+        hits[#hits + 1] = name
+      end
+    end
+    if #hits > 0 then
+      return hits
+    end
+  end
+  return {}
+end
+
+--- Raises unknown_target or ambiguous_target.
+---@param kind string 'project' | 'service' | …
+---@param token string
+---@param hits string[] what it fits, when several
+---@param names string[]
+function M.fail(kind, token, hits, names)
+  if #hits > 1 then
+    err.raise('ambiguous_target', ('%s "%s" fits several: %s'):format(kind, token, table.concat(hits, ', ')), {
+      hint = 'give the whole name', data = { candidates = json_array(hits) },
+    })
+  end
+  local near = require('envctl.util.suggest').nearest(token, names)
+  local known = {}
+  for i = 1, math.min(#names, 20) do
+    known[i] = names[i]
+  end
+  local list = table.concat(known, ', ') .. (#names > #known and ', …' or '')
+  local hint = near and 'did you mean ' .. near .. '?' or nil
+  if #names > 0 then
+    hint = (hint and hint .. ' ' or '') .. 'known: ' .. list
+  end
+  err.raise('unknown_target', ('there is no %s "%s"'):format(kind, token), {
+    hint = hint or 'there is none', data = { candidates = json_array(names) },
+  })
+end
+
+--- One name of a list. Raises.
+---@param kind string
+---@param token string
+---@param names string[]
+---@return string
+function M.one(kind, token, names)
+  local hits = matching(token, names)
+  if #hits ~= 1 then
+    M.fail(kind, token, hits, names)
+  end
+  return hits[1]
+end
+
+local function name_list(records, field)
+  local out, seen = {}, {}
+  for _, r in ipairs(records) do
+    local name = r[field]
+    if name and not seen[name] then
+      seen[name] = true
+      out[#out + 1] = name
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+--- Projects that the route names, in the order of `projects`; all of them when it names none and has --all, or none of them.
+---@param route envctl.Route
+---@param projects {name: string}[]
+---@return table[] selected, boolean explicit
+function M.projects(route, projects)
+  local tokens = {}
+  table.move(route.projects, 1, #route.projects, 1, tokens)
+  table.move(route.args, 1, #route.args, #tokens + 1, tokens)
+  if #tokens == 0 then
+    return route.flags.all and projects or {}, route.flags.all == true
+  end
+  local names, wanted = name_list(projects, 'name'), {}
+  for _, token in ipairs(tokens) do
+    wanted[M.one('project', token, names)] = true
+  end
+  local out = {}
+  for _, project in ipairs(projects) do
+    if wanted[project.name] then
+      out[#out + 1] = project
+    end
+  end
+  return out, true
+end
+
+local function running_project(token, names)
+  local hits = matching(token, names)
+  if #hits == 1 then
+    return hits[1]
+  elseif #hits > 1 then
+    M.fail('project', token, hits, names)
+  end
+  err.raise('requested_project_not_running', ('project "%s" is not running'):format(token), {
+    hint = #names > 0 and 'running: ' .. table.concat(names, ', ') or 'nothing is running; start it first',
+    data = { candidates = json_array(names) },
+  })
+end
+
+-- Records that a service word names: by display name ("Main Backend"), else by the service's own name, in every project.
+local function by_service(token, records)
+  local hits = matching(token, name_list(records, 'service'))
+  local field = 'service'
+  local display = matching(token, name_list(records, 'name'))
+  local exact = #display == 1 and display[1]:lower() == token:lower()
+  if exact or #hits == 0 then
+    hits, field = display, 'name'
+  end
+  if #hits ~= 1 then
+    local names = name_list(records, 'name')
+    for _, name in ipairs(name_list(records, 'service')) do
+      names[#names + 1] = name
+    end
+    M.fail('service', token, hits, names)
+  end
+  local out = {}
+  for _, r in ipairs(records) do
+    if r[field] == hits[1] then
+      out[#out + 1] = r
+    end
+  end
+  return out
+end
+
+--- Display names of the records that the route selects. Projects and services narrow each other; words are projects, or display
+--- names of services. With no selector at all: every record. Raises before anything is selected when one name does not resolve.
+---@param route envctl.Route
+---@param records {name: string, project: string, service: string}[]
+---@return string[]
+function M.services(route, records)
+  local projects = name_list(records, 'project')
+  local wanted, picked
+  for _, token in ipairs(route.projects) do
+    wanted = wanted or {}
+    wanted[running_project(token, projects)] = true
+  end
+  for _, token in ipairs(route.args) do
+    local display = {}
+    for _, r in ipairs(records) do
+      if r.name:lower() == token:lower() then
+        display[#display + 1] = r.name
+      end
+    end
+    if #display == 1 and #matching(token, projects) == 0 then
+      picked = picked or {}
+      picked[display[1]] = true
+    else
+      wanted = wanted or {}
+      wanted[running_project(token, projects)] = true
+    end
+  end
+  local pool = records
+  if wanted then
+    pool = {}
+    for _, r in ipairs(records) do
+      if wanted[r.project] then
+        pool[#pool + 1] = r
+      end
+    end
+  end
+  local chosen = {}
+  for _, token in ipairs(route.services) do
+    for _, r in ipairs(by_service(token, pool)) do
+      chosen[r.name] = true
+    end
+  end
+  local filtered = #route.services > 0
+  local out = {}
+  for _, r in ipairs(records) do
+    local in_pool = not wanted or wanted[r.project]
+    local fits = filtered and chosen[r.name] or (not filtered and in_pool and (wanted or not picked))
+    if fits or (picked and picked[r.name]) then
+      out[#out + 1] = r.name
+    end
+  end
+  return out
+end
+
+return M

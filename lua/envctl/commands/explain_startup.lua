@@ -1,0 +1,22 @@
+--- explain-startup: what a start (or plan, restart, resume) would do now. Reads only, and succeeds whenever it can explain.
+local M = {}
+
+---@param ctx table
+---@return integer exit code
+function M.run(ctx)
+  local inner = ctx.route.explain
+  local _, document = require('envctl.facts').plan(ctx, {
+    route = inner,
+    command = inner and inner.command or 'start',
+  })
+  if ctx.out.is_json then
+    ctx.out.json(document)
+  else
+    for _, line in ipairs(require('envctl.plan.explain').lines(document)) do
+      ctx.out.text(line)
+    end
+  end
+  return 0
+end
+
+return M

@@ -1,0 +1,100 @@
+--- show-state: the saved state, checked against what is true now. Reads only.
+local procfs = require 'envctl.host.procfs'
+local json = require 'envctl.util.json'
+local store = require 'envctl.state.store'
+local observe = require 'envctl.resume.observe'
+
+local M = {}
+
+--- The saved document with live truth added; nothing is written back.
+---@param doc table run state
+---@return table presented, integer live count
+function M.with_truth(doc)
+  local live, reasons = observe.live(doc)
+  local keeper = doc.keeper and procfs.identity(doc.keeper.pid)
+  if not keeper or keeper.start_time_ticks ~= doc.keeper.start_time_ticks then
+    doc.keeper = nil
+  end
+  local count = 0
+  local shown = store.present(doc)
+  for name, s in pairs(shown.services) do
+    s.live = live[name]
+    if s.live == nil then
+      s.live = json.null
+      s.live_reason = reasons[name] or 'unknown'
+      s.status = 'unknown'
+    elseif s.live then
+      count = count + 1
+    else
+      s.live_reason = reasons[name]
+      -- The record claims a process that is gone: nobody saw how it ended.
+      if observe.UP[s.status] then
+        s.status = 'exited'
+      end
+    end
+  end
+  return shown, count
+end
+
+local function text(ctx, doc, shown)
+  local out = ctx.out
+  local names, requirements = {}, 0
+  for name in pairs(shown.services) do
+    names[#names + 1] = name
+  end
+  for _ in pairs(doc.requirements) do
+    requirements = requirements + 1
+  end
+  table.sort(names)
+  out.text('run_id: ' .. doc.run_id)
+  out.text('mode: ' .. doc.mode)
+  out.text('services: ' .. #names)
+  out.text('requirements: ' .. requirements)
+  for _, name in ipairs(names) do
+    local s = shown.services[name]
+    local port = s.actual_port ~= json.null and s.actual_port or s.requested_port
+    local line = '  ' .. name .. ': ' .. s.status
+    if s.live == true then
+      line = line .. ' (pid ' .. s.pid .. ')'
+    elseif s.live_reason then
+      line = line .. ' (' .. s.live_reason .. ')'
+    end
+    if port ~= json.null and s.live == true then
+      line = line .. ' ' .. (s.url ~= json.null and s.url or ('port ' .. port))
+    end
+    out.text(line)
+  end
+  out.text('run_state_path:')
+  out.text(ctx.paths.state_file)
+end
+
+---@param ctx table
+---@return integer exit code
+function M.run(ctx)
+  require('envctl.state.paths').check(ctx.paths)
+  local doc = store.read(ctx.paths)
+  local explicit = ctx.route.mode
+  if not doc or (explicit and doc.mode ~= explicit) then
+    if ctx.out.is_json then
+      ctx.out.json { schema = 'envctl.show_state.v1', found = false, mode = explicit or ctx.mode or 'main' }
+    else
+      ctx.out.text 'No previous state found.'
+    end
+    return 1
+  end
+  local shown = M.with_truth(doc)
+  if ctx.out.is_json then
+    ctx.out.json {
+      schema = 'envctl.show_state.v1',
+      found = true,
+      runtime_root = ctx.paths.scope_dir,
+      run_state_path = ctx.paths.state_file,
+      state = shown,
+    }
+  else
+    text(ctx, doc, shown)
+  end
+  return 0
+end
+
+return M

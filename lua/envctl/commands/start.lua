@@ -1,0 +1,116 @@
+--- start: plan, then let the keeper apply exactly that plan.
+local err = require 'envctl.err'
+
+local M = {}
+
+local MAX_REPLANS = 5
+
+local function raise_blockers(document)
+  local blockers = document.blockers or {}
+  if #blockers > 0 then
+    local first = err.from_table(blockers[1])
+    if #blockers > 1 then
+      first.data = first.data or {}
+      first.data.blockers = blockers
+    end
+    error(first, 0)
+  end
+end
+
+local function base_env(ctx)
+  local _ = ctx
+  return require('envctl.host.sys').environ()
+end
+
+--- Plans and applies; a plan that the world overtook meanwhile (a port was taken) is made again.
+local function apply(ctx, view)
+  local facts = require 'envctl.facts'
+  local client = require 'envctl.keeper.client'
+  local task = require 'envctl.task'
+  for attempt = 1, MAX_REPLANS do
+    local _, document, secrets = facts.plan(ctx, { command = ctx.route.command })
+    raise_blockers(document)
+    if not document.plan then
+      return nil, document
+    end
+    for _, warning in ipairs(document.warnings or {}) do
+      ctx.out.note('envctl: ' .. warning.message)
+    end
+    local ok, result = task.try(client.request, ctx, {
+      op = 'apply',
+      command = ctx.route.command,
+      mode = document.mode,
+      plan = document.plan,
+      secrets = secrets,
+      env = base_env(ctx),
+    }, view.event)
+    if ok then
+      return result, document
+    end
+    if result.code ~= 'plan_stale' or attempt == MAX_REPLANS then
+      error(result, 0)
+    end
+  end
+end
+
+local function summary(ctx, result)
+  local json = require 'envctl.util.json'
+  local out = ctx.out
+  if out.is_json then
+    local document = { schema = 'envctl.start.v1', ok = true, command = ctx.route.command }
+    for k, v in pairs(result) do
+      document[k] = v
+    end
+    out.json(document)
+    return
+  end
+  out.text('run_id: ' .. result.run_id)
+  local order, projects = {}, {}
+  for _, s in ipairs(result.services) do
+    if not projects[s.project] then
+      projects[s.project] = {}
+      order[#order + 1] = s.project
+    end
+    if s.port ~= json.null then
+      table.insert(projects[s.project], s.service .. '=' .. s.port)
+    end
+  end
+  for _, project in ipairs(order) do
+    out.text('Services ready for ' .. project .. ': ' .. table.concat(projects[project], ' '))
+  end
+  for _, s in ipairs(result.services) do
+    if s.url ~= json.null then
+      out.text('- ' .. s.name .. ': ' .. s.url)
+    end
+  end
+end
+
+---@param ctx table
+---@return integer exit code
+function M.run(ctx)
+  local view = require('envctl.ui.progress').new(ctx)
+  local result, document
+  do
+    local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
+    result, document = apply(ctx, view)
+  end
+  if not result then
+    local reason = document.reason or 'no app configured'
+    if ctx.out.is_json then
+      ctx.out.json {
+        schema = 'envctl.start.v1',
+        ok = true,
+        command = ctx.route.command,
+        services = require('envctl.util.json').array {},
+        reason = reason,
+      }
+    else
+      ctx.out.text('Nothing to start: ' .. reason .. '.')
+    end
+    return 0
+  end
+  summary(ctx, result)
+  return 0
+end
+
+return M

@@ -1,0 +1,110 @@
+--- stop and stop-all: names are resolved first, then the keeper ends everything of each service and looks again.
+local err = require 'envctl.err'
+local json = require 'envctl.util.json'
+local store = require 'envctl.state.store'
+
+local M = {}
+
+local function document(ctx, fields)
+  local d = { schema = 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1', ok = true, command = ctx.route.command }
+  for k, v in pairs(fields) do
+    d[k] = v
+  end
+  ctx.out.json(d)
+end
+
+local function nothing(ctx)
+  if ctx.out.is_json then
+    document(ctx, { stopped = json.array {}, found = false })
+  else
+    ctx.out.text 'No active runtime state found.'
+  end
+  return 0
+end
+
+--- Sends the stop and reports. request: {all?} or {names}.
+---@return integer exit code
+function M.execute(ctx, request, done)
+  local client = require 'envctl.keeper.client'
+  local view = require('envctl.ui.progress').new(ctx)
+  local result
+  do
+    local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
+    request.op, request.command = 'stop', ctx.route.command
+    result = client.request(ctx, request, view.event)
+  end
+  if ctx.out.is_json then
+    document(ctx, { stopped = result.stopped, swept = result.swept, found = true })
+    return 0
+  end
+  for _, s in ipairs(result.stopped) do
+    if not s.was_alive then
+      ctx.out.text(s.name .. ': already gone')
+    end
+  end
+  if (result.swept or 0) > 0 then
+    ctx.out.text('Ended ' .. result.swept .. ' unrecorded processes of this scope.')
+  end
+  ctx.out.text(done(result))
+  return 0
+end
+
+--- Display names the route selects in the saved state. Everything must resolve before anything happens.
+local function select_names(ctx, doc)
+  local route = ctx.route
+  local records = {}
+  for name, r in pairs(doc.services) do
+    if not route.mode or r.mode == route.mode then
+      records[#records + 1] = { name = name, project = r.project, service = r.service }
+    end
+  end
+  table.sort(records, function(a, b)
+    return a.name < b.name
+  end)
+  local explicit = #route.projects > 0 or #route.services > 0 or #route.args > 0
+  if explicit then
+    return require('envctl.cli.targets').services(route, records), true
+  end
+  local names, projects, count = {}, {}, 0
+  for _, r in ipairs(records) do
+    names[#names + 1] = r.name
+    if not projects[r.project] then
+      projects[r.project] = true
+      count = count + 1
+    end
+  end
+  if count > 1 and not route.flags.all then
+    local list = {}
+    for p in pairs(projects) do
+      list[#list + 1] = p
+    end
+    table.sort(list)
+    err.raise('target_required', 'several projects are running: ' .. table.concat(list, ', '), {
+      hint = 'name one with --project, or use --all or `envctl stop-all`',
+      data = { candidates = json.array(list) },
+    })
+  end
+  return names, false
+end
+
+---@param ctx table
+---@return integer exit code
+function M.run(ctx)
+  require('envctl.state.paths').check(ctx.paths)
+  local doc = store.read(ctx.paths)
+  if not doc or next(doc.services) == nil then
+    return nothing(ctx)
+  end
+  local names, explicit = select_names(ctx, doc)
+  if #names == 0 then
+    return nothing(ctx)
+  end
+  return M.execute(ctx, { names = names }, function(result)
+    if explicit then
+      return 'Stopped ' .. #result.stopped .. (#result.stopped == 1 and ' service.' or ' services.')
+    end
+    return 'Stopped runtime state.'
+  end)
+end
+
+return M

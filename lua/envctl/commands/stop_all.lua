@@ -1,0 +1,35 @@
+--- stop-all: everything of this scope, in both modes, also what only markers and cgroups still name.
+
+local M = {}
+
+--- Whether there can be anything at all to stop: a scope directory.
+local function anything(ctx)
+  local fs = require 'envctl.host.fs'
+  return fs.stat(ctx.paths.scope_dir) ~= nil or fs.stat(ctx.paths.state_file) ~= nil
+end
+
+---@param ctx table
+---@return integer exit code
+function M.run(ctx)
+  require('envctl.state.paths').check(ctx.paths)
+  if not anything(ctx) then
+    if ctx.out.is_json then
+      local json = require 'envctl.util.json'
+      ctx.out.json {
+        schema = 'envctl.stop_all.v1',
+        ok = true,
+        command = 'stop-all',
+        found = false,
+        stopped = json.array {},
+      }
+    else
+      ctx.out.text 'Stopped runtime state.'
+    end
+    return 0
+  end
+  return require('envctl.commands.stop').execute(ctx, { all = true }, function()
+    return 'Stopped runtime state.'
+  end)
+end
+
+return M

@@ -1,0 +1,111 @@
+--- Structured errors. Policy code raises one kind of error object; one place (envctl.main) prints it.
+--- What happens in the world comes from host modules as nil, message, code; err.check turns that into a raise.
+local M = {}
+
+---@class envctl.Err
+---@field code string stable snake_case word (spec: machine interface)
+---@field message string one line, names the thing; lower case, no full stop
+---@field hint string? what to do next
+---@field where string? file:line, project/service, or nil
+---@field data table? more fields for --json (merged into the error object)
+---@field exit integer? exit code, default 1
+---@field traceback string? only for internal errors
+local Err = {}
+Err.__index = Err
+Err.__name = 'envctl.Err'
+
+function Err:__tostring()
+  return self.message
+end
+
+--- Makes an error object without raising it.
+---@param code string
+---@param message string
+---@param opts? {hint: string?, where: string?, data: table?, exit: integer?, cause: any}
+---@return envctl.Err
+function M.new(code, message, opts)
+  opts = opts or {}
+  return setmetatable({
+    code = code,
+    message = message,
+    hint = opts.hint,
+    where = opts.where,
+    data = opts.data,
+    exit = opts.exit,
+    cause = opts.cause,
+  }, Err)
+end
+
+--- Raises a structured error.
+---@param code string
+---@param message string
+---@param opts? table as for new
+function M.raise(code, message, opts)
+  error(M.new(code, message, opts), 0)
+end
+
+---@param value any
+---@return boolean
+function M.is(value)
+  return getmetatable(value) == Err
+end
+
+--- Passes a host result through, or raises: err.check(fs.read(path)) or err.check(fs.read(path), 'state_unreadable').
+---@param code string? code of ours; default 'io_error'
+function M.check(result, message, host_code, code, opts)
+  if result == nil then
+    local o = opts or {}
+    o.data = o.data or { errno = host_code }
+    M.raise(code or 'io_error', tostring(message), o)
+  end
+  return result, message, host_code
+end
+
+--- Anything a pcall caught, as a structured error. A Lua error string becomes code 'internal'.
+---@param value any
+---@param traceback string?
+---@return envctl.Err
+function M.wrap(value, traceback)
+  if M.is(value) then
+    return value
+  end
+  local e = M.new('internal', 'internal error: ' .. tostring(value), {
+    hint = 'this is a bug in envctl; please report it with the text above',
+  })
+  e.traceback = traceback
+  return e
+end
+
+--- The error as the plain table of the JSON documents.
+---@param e envctl.Err
+---@param null any the JSON null
+function M.to_table(e, null)
+  local t = {}
+  for k, v in pairs(e.data or {}) do
+    t[k] = v
+  end
+  t.code, t.message = e.code, e.message
+  t.hint = e.hint or null
+  t.where = e.where or null
+  return t
+end
+
+--- Rebuilds an error object from such a table (the keeper sends them over its socket).
+function M.from_table(t)
+  local data = {}
+  for k, v in pairs(t) do
+    if k ~= 'code' and k ~= 'message' and k ~= 'hint' and k ~= 'where' then
+      data[k] = v
+    end
+  end
+  local function str(v)
+    return type(v) == 'string' and v or nil
+  end
+  return M.new(str(t.code) or 'internal', str(t.message) or 'unknown error', {
+    hint = str(t.hint),
+    where = str(t.where),
+    data = next(data) and data or nil,
+  })
+end
+
+return M

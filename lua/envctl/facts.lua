@@ -1,0 +1,398 @@
+--- Everything the planner may know, collected once: configuration, projects and what is in them, reservations, the saved state and
+--- what of it is true. The only place before a plan that looks at the world; it writes nothing and runs nothing.
+local M = {}
+
+-- Bases of the ports that envctl knows by itself: id -> key. Postgres and Supabase are alternatives and share one.
+local BASE_KEYS = {
+  backend = 'BACKEND_PORT_BASE',
+  frontend = 'FRONTEND_PORT_BASE',
+  postgres = 'DB_PORT',
+  supabase = 'DB_PORT',
+  redis = 'REDIS_PORT',
+  n8n = 'N8N_PORT_BASE',
+}
+local SERVICES = { 'backend', 'frontend' }
+local DEPENDENCIES = { 'n8n', 'postgres', 'redis', 'supabase' }
+
+-- Looking for free ports ends somewhere even when every look finds another one taken.
+local MAX_SETTLE_ROUNDS = 200
+
+local LAST_PRIVILEGED = 1023
+
+local function plain_error(e)
+  return require('envctl.err').to_table(e)
+end
+
+local function plain_errors(list)
+  local out = {}
+  for i, e in ipairs(list or {}) do
+    out[i] = plain_error(e)
+  end
+  return out
+end
+
+local function dependency_flags(enabled, mode, flags)
+  if mode ~= 'main' then
+    return
+  end
+  if flags.main_services_local then
+    enabled.postgres, enabled.supabase, enabled.n8n = nil, true, true
+  elseif flags.main_services_remote then
+    enabled.supabase, enabled.n8n = nil, nil
+  end
+end
+
+local function where_of(origin)
+  if origin and origin.file then
+    return origin.line and origin.file .. ':' .. origin.line or origin.file
+  end
+end
+
+local function conflict_of(enabled, settings, mode, flags)
+  if flags.main_services_local and flags.main_services_remote then
+    return {
+      code = 'config_invalid', message = '--main-services-local and --main-services-remote exclude each other',
+      hint = 'give one of them',
+    }
+  elseif enabled.postgres and enabled.supabase then
+    local key = mode:upper() .. '_SUPABASE_ENABLE'
+    return {
+      code = 'config_invalid', message = 'postgres and supabase cannot both be enabled in ' .. mode .. ' mode',
+      hint = 'switch one of them off', where = where_of(settings:origin(key)),
+    }
+  end
+end
+
+--- The part of the configuration that the planner uses, as plain data.
+---@param settings table
+---@param mode 'main'|'trees'
+---@param flags table route flags
+---@return table
+function M.config(settings, mode, flags)
+  local upper = mode:upper()
+  local enabled, list = {}, {}
+  for _, id in ipairs(DEPENDENCIES) do
+    enabled[id] = settings:get(upper .. '_' .. id:upper() .. '_ENABLE') == true or nil
+  end
+  dependency_flags(enabled, mode, flags)
+  for _, id in ipairs(DEPENDENCIES) do
+    list[#list + 1] = enabled[id] and id or nil
+  end
+  local bases, on = {}, {}
+  for id, key in pairs(BASE_KEYS) do
+    bases[id] = { port = settings:get(key) }
+  end
+  for _, name in ipairs(SERVICES) do
+    on[name] = settings:get(upper .. '_' .. name:upper() .. '_ENABLE') ~= false
+  end
+  local startup_key = upper .. '_STARTUP_ENABLE'
+  return {
+    startup_enabled = settings:get(startup_key) ~= false,
+    startup_origin = settings:origin(startup_key),
+    services = on,
+    dependencies = list,
+    bases = bases,
+    conflict = conflict_of(enabled, settings, mode, flags),
+    spacing = settings:get 'PORT_SPACING' or 20,
+    strategy = settings:get 'ENVCTL_PORT_PREFERRED_STRATEGY' or 'project_slot',
+    probe = settings:get 'ENVCTL_PORT_AVAILABILITY_MODE' ~= 'lock_only',
+    parallel = {
+      enabled = settings:get 'RUN_SH_OPT_PARALLEL_TREES' ~= false,
+      max = math.max(settings:get 'RUN_SH_OPT_PARALLEL_TREES_MAX' or 4, 1),
+    },
+  }
+end
+
+-- Whether a person sits at the other end.
+local function is_interactive(sys)
+  local term = sys.getenv 'TERM'
+  return sys.isatty(0) and sys.isatty(1) and term ~= nil and term ~= '' and term ~= 'dumb' and not sys.getenv 'CI'
+end
+
+local function guarded(fn, ...)
+  local ok, result, second = pcall(fn, ...)
+  if ok then
+    return nil, result, second
+  end
+  local err = require 'envctl.err'
+  if not err.is(result) then
+    error(result, 0)
+  end
+  return plain_error(result)
+end
+
+-- The saved state and what of it is true. What cannot be read is a fact as well: it stops a start, not an explanation.
+local function read_saved(facts, ctx)
+  local state, e
+  facts.state_error, state = guarded(function()
+    return require('envctl.state.store').read(ctx.paths)
+  end)
+  facts.state, facts.live = state, {}
+  if state then
+    facts.live, facts.live_reasons = require('envctl.resume.observe').live(state)
+  end
+  e, facts.ledger = guarded(function()
+    return require('envctl.state.ports_table').read(ctx.paths)
+  end)
+  facts.ports_error, facts.ledger = e, facts.ledger or {}
+end
+
+local function recorded_projects(facts)
+  local out = {}
+  for _, record in pairs(facts.state and facts.state.mode == facts.mode and facts.state.services or {}) do
+    out[record.project] = true
+  end
+  return out
+end
+
+local function preselected(facts, discovered)
+  local recorded, out = recorded_projects(facts), {}
+  for _, p in ipairs(discovered) do
+    if facts.mode == 'trees' and recorded[p.name] then
+      out[#out + 1] = p.name
+    end
+  end
+  return out
+end
+
+local function uses_user_env(services)
+  for _, s in ipairs(services) do
+    for _, text in pairs(s.env or {}) do
+      if tostring(text):find('${env.', 1, true) then
+        return true
+      end
+    end
+    for _, word in ipairs(type(s.command) == 'table' and s.command or { s.command }) do
+      if word:find('${env.', 1, true) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+local function detected(facts, project, settings, off)
+  local found = require('envctl.detect').services({
+    name = project.name, mode = facts.mode, root = project.root, off = off,
+  }, settings)
+  if uses_user_env(found.services) then
+    facts.env = require('envctl.host.sys').environ()
+  end
+  return {
+    name = project.name,
+    mode = facts.mode,
+    root = project.root,
+    worktree = project.worktree,
+    services = found.services,
+    skipped = found.skipped,
+    problems = found.problems,
+    warnings = found.warnings,
+  }
+end
+
+local function discovered_projects(ctx, mode)
+  return require('envctl.repo.projects').discover(ctx.roots, ctx.settings, mode)
+end
+
+-- `backend=false` on the command line leaves a service out of this one start.
+local function switched_off(flags)
+  local off = {}
+  for _, name in ipairs(SERVICES) do
+    off[name] = flags[name] == false or nil
+  end
+  return off
+end
+
+local function mode_of(ctx, route, command)
+  if command == 'plan' then
+    return 'trees'
+  end
+  return route.mode or ctx.settings:get 'ENVCTL_DEFAULT_MODE' or 'main'
+end
+
+--- Collects everything for one command. Ports are not looked at yet (see plan()).
+---@param ctx table context
+---@param opts? {command: string?, route: envctl.Route?} route: the one to explain, when it is not the context's own
+---@return table facts
+function M.gather(ctx, opts)
+  opts = opts or {}
+  local route = opts.route or ctx.route
+  local sys = require 'envctl.host.sys'
+  local settings, flags = ctx.settings, route.flags
+  local command = opts.command or route.command
+  local mode = mode_of(ctx, route, command)
+  local tty = is_interactive(sys)
+  local asked = flags.headless or (route == ctx.route and flags.json)
+  local facts = {
+    command = command,
+    mode = mode,
+    implicit = route.implicit == true,
+    headless = asked == true or not tty,
+    interactive_tty = tty,
+    scope_id = ctx.paths.scope_id,
+    control_root = ctx.roots.root,
+    configured = settings.config_exists == true,
+    config_errors = plain_errors(settings.errors),
+    config = M.config(settings, mode, flags),
+    no_resume = flags.no_resume == true,
+    startup_detour = (flags.planning_prs or flags.setup_worktree or flags.setup_worktrees) ~= nil,
+    service_filter = #route.services > 0 and route.services or nil,
+    busy = {},
+    projects = {},
+  }
+  read_saved(facts, ctx)
+  facts.discovered = discovered_projects(ctx, mode)
+  facts.preselected = preselected(facts, facts.discovered)
+  facts.selection = require('envctl.plan.selection').select {
+    command = command,
+    mode = mode,
+    headless = facts.headless,
+    projects = route.projects,
+    args = route.args,
+    discovered = facts.discovered,
+    preselected = facts.preselected,
+    recorded = recorded_projects(facts),
+  }
+  if facts.config.startup_enabled then
+    local off = switched_off(flags)
+    for i, project in ipairs(facts.selection.selected) do
+      facts.projects[i] = detected(facts, project, settings, off)
+    end
+  end
+  return facts
+end
+
+local function own_ports(facts)
+  local own = {}
+  for name, record in pairs(facts.state and facts.state.services or {}) do
+    if facts.live[name] then
+      own[record.requested_port or 0], own[record.actual_port or 0] = true, true
+    end
+  end
+  return own
+end
+
+-- One look at the ports that would be used. True when one of them is taken, which changes the plan.
+local function look(facts, assigned, checked, own)
+  local port = require 'envctl.host.port'
+  local found = false
+  for _, result in pairs(assigned) do
+    for _, number in pairs(result.ports) do
+      if not checked[number] and not own[number] then
+        checked[number] = true
+        local free, _, code = port.check(number)
+        if not free then
+          facts.busy[number] = {}
+          found = true
+          for below = 1, code == 'EACCES' and LAST_PRIVILEGED or 0 do
+            facts.busy[below] = { denied = true }
+          end
+        end
+      end
+    end
+  end
+  return found
+end
+
+-- After the first surprise everything that listens is known, so that a crowded machine does not take a look per port.
+local function add_listeners(facts, own)
+  for number in pairs(require('envctl.host.port').listeners()) do
+    if not own[number] then
+      facts.busy[number] = facts.busy[number] or {}
+    end
+  end
+end
+
+local function name_holder(facts, number, holder)
+  if holder.kind == 'busy' and not holder.denied then
+    local known = require('envctl.host.procfs').holder(number)
+    if known then
+      facts.busy[number] = { pid = known.pid, command = known.command }
+    end
+  end
+end
+
+-- Who holds what is in the way is only looked up for what will be said.
+local function name_holders(facts, assigned)
+  for _, result in pairs(assigned) do
+    local first = result.moved and result.moved.conflicts[1]
+    if first then
+      name_holder(facts, first.port, first.holder)
+    end
+    for _, p in ipairs(result.problems) do
+      local conflict = p.code == 'port_taken' and p or p.conflicts and p.conflicts[1]
+      if conflict then
+        name_holder(facts, conflict.port, conflict.holder)
+      end
+    end
+  end
+end
+
+--- Looks at the ports that would be used until the plan stands on free ones. Fills facts.busy.
+---@param facts table
+function M.settle_ports(facts)
+  local plan = require 'envctl.plan'
+  local checked, own = {}, own_ports(facts)
+  local assigned = plan.ports(facts)
+  if facts.config.probe then
+    local listed = false
+    for _ = 1, MAX_SETTLE_ROUNDS do
+      if not look(facts, assigned, checked, own) then
+        break
+      end
+      if not listed then
+        listed = true
+        add_listeners(facts, own)
+      end
+      assigned = plan.ports(facts)
+    end
+  end
+  name_holders(facts, assigned)
+end
+
+--- Facts, and the plan from them: what explain-startup shows and what start carries out.
+---@param ctx table
+---@param opts? {command: string?, route: envctl.Route?}
+---@return table facts, table document, table<string, table<string, string>> secrets
+function M.plan(ctx, opts)
+  local facts = M.gather(ctx, opts)
+  if #facts.projects > 0 then
+    M.settle_ports(facts)
+  end
+  local document, secrets = require('envctl.plan').build(facts)
+  return facts, document, secrets
+end
+
+local REFERENCE_IDS = { { 'backend', 'service' }, { 'frontend', 'service' }, { 'postgres', 'dependency', 'db' },
+  { 'redis', 'dependency' }, { 'n8n', 'dependency' } }
+
+--- Planned ports of projects under the reference's names (backend, frontend, db, redis, n8n), nothing looked at or reserved.
+---@param ctx table
+---@param mode 'main'|'trees'
+---@param projects {name: string}[] all of this mode, sorted
+---@return table<string, table<string, integer>> by project name
+function M.planned_ports(ctx, mode, projects)
+  local facts = {
+    mode = mode,
+    scope_id = ctx.paths.scope_id,
+    discovered = projects,
+    busy = {},
+    config = M.config(ctx.settings, mode, {}),
+  }
+  read_saved(facts, ctx)
+  local list = {}
+  for i, project in ipairs(projects) do
+    local wants = {}
+    for k, id in ipairs(REFERENCE_IDS) do
+      wants[k] = { id = id[3] or id[1], base = facts.config.bases[id[1]].port, kind = id[2] }
+    end
+    list[i] = { name = project.name, wants = wants }
+  end
+  local out = {}
+  for name, result in pairs(require('envctl.plan.ports').assign_all(facts, list)) do
+    out[name] = result.ports
+  end
+  return out
+end
+
+return M

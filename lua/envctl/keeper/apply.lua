@@ -1,0 +1,569 @@
+--- Carries out a plan: ports first, then layer by layer. Within a layer every child is started behind its gate, all identities
+--- are made durable in one save, and only then the gates open: whatever kills the keeper, no process runs that no file names.
+local fs = require 'envctl.host.fs'
+local sys = require 'envctl.host.sys'
+local proc = require 'envctl.host.proc'
+local procfs = require 'envctl.host.procfs'
+local port = require 'envctl.host.port'
+local err = require 'envctl.err'
+local task = require 'envctl.task'
+local json = require 'envctl.util.json'
+local store = require 'envctl.state.store'
+local ports_table = require 'envctl.state.ports_table'
+local names = require 'envctl.state.names'
+local world_mod = require 'envctl.keeper.world'
+local ending = require 'envctl.keeper.ending'
+local readiness = require 'envctl.keeper.readiness'
+local child_env = require 'envctl.keeper.child_env'
+
+local M = {}
+
+local function digest_of(plan)
+  local copy = {}
+  for k, v in pairs(plan) do
+    if k ~= 'digest' then
+      copy[k] = v
+    end
+  end
+  return 'sha256:' .. require('envctl.host.hash').sha256(json.encode_line(copy))
+end
+
+local function each_service(plan, fn)
+  for _, project in ipairs(plan.projects) do
+    for _, service in ipairs(project.services) do
+      fn(project, service)
+    end
+  end
+end
+
+local function absolute(root, dir)
+  if not dir or dir == '.' or dir == '' then
+    return root
+  end
+  return dir:sub(1, 1) == '/' and dir or (root .. '/' .. dir)
+end
+
+--- What to do per service: the plan's actions, or start for everything.
+local function actions_of(plan)
+  local by_name = {}
+  for _, a in ipairs(plan.actions or {}) do
+    by_name[names.display(a.project, a.service)] = a.action
+  end
+  return by_name
+end
+
+--- A plan that would start something refuses to run over a record whose truth is unknown.
+local function check_unknown(world, actions)
+  for name, action in pairs(actions) do
+    local record = world.doc and world.doc.services[name]
+    if record and record.status == 'unknown' and action ~= 'keep' then
+      err.raise('state_unknown', name .. ': it cannot be told whether it still runs', {
+        hint = 'run `envctl stop-all` first',
+        where = record.project .. '/' .. record.service,
+      })
+    end
+  end
+end
+
+local function ledger_entries(plan, scope)
+  local wanted = {}
+  for _, project in ipairs(plan.projects) do
+    for service, number in pairs(project.ports or {}) do
+      wanted[#wanted + 1] = {
+        scope = scope.id,
+        repo = scope.root,
+        root = project.root,
+        project = project.name,
+        slot = project.slot or 0,
+        service = service,
+        port = number,
+      }
+    end
+  end
+  return wanted
+end
+
+--- Holds the ports of what will be started. Raises plan_stale when one is taken: the client plans again.
+local function hold_ports(op, todo)
+  for _, item in ipairs(todo) do
+    local number = item.service.listens and item.service.port
+    if number then
+      local free, message = port.check(number)
+      local handle
+      if free then
+        handle, message = port.hold(number)
+      end
+      if not handle then
+        err.raise('plan_stale', tostring(message), { data = { port = number } })
+      end
+      op.holds[number] = handle
+    end
+  end
+end
+
+local function release_hold(op, number)
+  if number and op.holds[number] then
+    op.holds[number]:close()
+    op.holds[number] = nil
+  end
+end
+
+local function service_env(op, project, service, record)
+  local env = child_env.clean(op.base_env)
+  for k, v in pairs(service.env or {}) do
+    env[k] = v
+  end
+  for k, v in pairs((op.secrets or {})[project.name .. '/' .. service.name] or {}) do
+    env[k] = v
+  end
+  local marker_name, marker_value = record.marker:match('^([^=]+)=(.*)$')
+  env[marker_name] = marker_value
+  env.ENVCTL_SCOPE = op.paths.scope_dir
+  return env
+end
+
+local function resolve_argv(service, env, where)
+  local argv = {}
+  if service.shell then
+    argv = { '/bin/sh', '-c', table.concat(service.command, ' ') }
+  else
+    for i, word in ipairs(service.command) do
+      argv[i] = word
+    end
+  end
+  local program = argv[1]
+  if program:find('/', 1, true) and program:sub(1, 1) ~= '/' then
+    program = service.cwd .. '/' .. program
+  end
+  local path, message, code = sys.which(program, { path = env.PATH })
+  if not path then
+    err.raise('command_not_found', string.format('%s: cannot run "%s": %s', where, service.command[1], message), {
+      where = where,
+      hint = 'install it, or set the start command of this service',
+      data = { errno = code },
+    })
+  end
+  argv[1] = path
+  return argv
+end
+
+local function make_cgroup(op, record)
+  if not op.cgroup_base then
+    return
+  end
+  local leaf = op.cgroup_base .. '/' .. names.file(record.project .. '_' .. record.service .. '_' .. sys.random_hex(3))
+  if procfs.cgroup_make(leaf) then
+    record.cgroup = leaf
+  end
+end
+
+--- Starts one service behind its gate.
+local function launch(op, item)
+  local world, project, service = op.world, item.project, item.service
+  local record = world_mod.new_record(project, service, op.run)
+  local where = names.short(project.name, service.name)
+  local previous = world.doc.services[record.name]
+  record.restarts = previous and previous.restarts or 0
+  local svc = { record = record, plan = service, project = project, env = service_env(op, project, service, record) }
+  local argv = resolve_argv(service, svc.env, where)
+  make_cgroup(op, record)
+  local stat = fs.stat(record.log_path)
+  svc.log_start = stat and stat.size or 0
+  local baseline = {}
+  for number in pairs(port.listeners()) do
+    baseline[number] = true
+  end
+  svc.baseline = baseline
+  local process, message, code = proc.spawn {
+    argv = argv,
+    env = svc.env,
+    cwd = service.cwd,
+    stdin = 'null',
+    stdout = { log = record.log_path },
+    stderr = 'stdout',
+    gated = true,
+    cgroup = record.cgroup,
+    on_exec = function(ok, why, errno)
+      if not ok then
+        svc.exec_error = err.new('command_not_found', where .. ': ' .. why, { where = where, data = { errno = errno } })
+      end
+    end,
+    on_exit = function(exit_code, signal)
+      world:on_leader_exit(svc, exit_code, signal)
+    end,
+  }
+  if not process then
+    err.raise('spawn_failed', where .. ': ' .. message, { where = where, data = { errno = code } })
+  end
+  svc.process = process
+  svc.started_mono = sys.mono_ms()
+  record.identity = process:identity()
+  record.pid = record.identity.pid
+  record.started_at = sys.wall_ms() / 1000
+  item.svc = svc
+  op.started[#op.started + 1] = svc
+  world:add(svc)
+  return svc
+end
+
+local function mark_ready(op, svc, where)
+  local record = svc.record
+  record.ready_ms = sys.mono_ms() - svc.started_mono
+  record.status = 'ready'
+  svc.was_ready = true
+  if where.port then
+    record.actual_port = where.port
+    if record.requested_port ~= where.port then
+      record.url = 'http://localhost:' .. where.port
+    end
+  end
+  op.world:emit('service.ready', record, {
+    port = where.port or json.null,
+    ready_ms = record.ready_ms,
+    pid = record.pid,
+  })
+  op.progress {
+    project = record.project,
+    service = record.service,
+    phase = 'ready',
+    port = where.port,
+    url = where.port and string.format('http://%s:%d', where.host, where.port) or nil,
+    elapsed_ms = record.ready_ms,
+    pid = record.pid,
+  }
+end
+
+local function describe_holder(number)
+  local holder = procfs.holder(number)
+  return holder and string.format('pid %d (%s)', holder.pid, holder.command) or 'another program'
+end
+
+local function not_ready_error(op, svc, why, detail)
+  local r = svc.record
+  local where = r.project .. '/' .. r.service
+  if svc.exec_error then
+    return svc.exec_error
+  end
+  if why == 'exited' then
+    local e = op.world:exit_error(svc)
+    if detail == 'stranger' then
+      local holder = describe_holder(r.requested_port)
+      e.message = e.message .. string.format('; port %d is held by %s', r.requested_port, holder)
+    end
+    return e
+  end
+  local tail = world_mod.log_tail(r.log_path, svc.log_start, 8)
+  local seconds = (svc.plan.ready and svc.plan.ready.timeout_ms or 30000) / 1000
+  local what = svc.plan.listens and string.format('does not listen on port %d', r.requested_port) or 'is not ready'
+  if detail == 'stranger' then
+    local holder = describe_holder(r.requested_port)
+    what = string.format('does not listen on port %d, which %s holds', r.requested_port, holder)
+  elseif detail then
+    what = 'is not ready (' .. tostring(detail) .. ')'
+  end
+  return err.new('service_not_ready', string.format('%s %s after %g s', r.name, what, seconds), {
+    where = where,
+    hint = world_mod.log_hint(tail, r.log_path),
+    data = { log_path = r.log_path, log_tail = json.array(tail) },
+  })
+end
+
+-- Bind conflicts that our own held socket can cause: a server without SO_REUSEADDR cannot bind over it.
+local function hit_our_hold(op, svc)
+  if not svc.exited or not op.holds[svc.record.requested_port or 0] then
+    return false
+  end
+  local text = table.concat(world_mod.log_tail(svc.record.log_path, svc.log_start, 40), '\n'):lower()
+  return text:find('address already in use', 1, true) or text:find('eaddrinuse', 1, true)
+end
+
+local function await_ready(op, item)
+  local svc = item.svc
+  local where, why, detail = readiness.wait(svc)
+  if not where and hit_our_hold(op, svc) then
+    release_hold(op, svc.record.requested_port)
+    op.world:remove(svc.record.name)
+    svc = launch(op, item)
+    op.world:save(true)
+    svc.process:open_gate()
+    where, why, detail = readiness.wait(svc)
+  end
+  local record = svc.record
+  release_hold(op, record.requested_port)
+  if not where then
+    error(not_ready_error(op, svc, why, detail), 0)
+  end
+  if where.port and where.port ~= record.requested_port then
+    local text = string.format('listens on port %d, not on %d as asked', where.port, record.requested_port)
+    if svc.plan.port_fixed then
+      err.raise('port_mismatch', record.name .. ' ' .. text, { where = names.short(record.project, record.service) })
+    end
+    op.progress { project = record.project, service = record.service, phase = 'warning', message = text }
+  end
+  mark_ready(op, svc, where)
+end
+
+--- Starts the services of one layer together. Critical failures are raised after all of the layer were heard, in plan order.
+local function start_layer(op, items)
+  for _, item in ipairs(items) do
+    op.progress { project = item.project.name, service = item.service.name, phase = 'starting' }
+    launch(op, item)
+  end
+  op.world:save(true)
+  for _, item in ipairs(items) do
+    item.svc.process:open_gate()
+    op.world:emit('service.start', item.svc.record, { pid = item.svc.record.pid })
+  end
+  local failures = {}
+  task.scope(function(s)
+    for i, item in ipairs(items) do
+      s:spawn(function()
+        local ok, e = task.try(await_ready, op, item)
+        if not ok then
+          failures[i] = e
+          local r = item.svc.record
+          op.progress { project = r.project, service = r.service, phase = 'failed', message = e.message }
+          op.world:emit('service.failure', r, { code = e.code, message = e.message })
+        end
+      end)
+    end
+  end)
+  local first
+  for i, item in ipairs(items) do
+    local e = failures[i]
+    if e then
+      op.errors[#op.errors + 1] = e
+      if item.service.critical ~= false then
+        first = first or e
+      else
+        ending.stop { item.svc.record }
+        item.svc.record.status = 'exited'
+      end
+    end
+  end
+  op.world:save(true)
+  if first then
+    error(first, 0)
+  end
+end
+
+local function layers_of(todo)
+  local layers, order = {}, {}
+  for _, item in ipairs(todo) do
+    local n = item.service.layer or 1
+    if not layers[n] then
+      layers[n] = {}
+      order[#order + 1] = n
+    end
+    table.insert(layers[n], item)
+  end
+  table.sort(order)
+  return layers, order
+end
+
+--- Ends what will be replaced or is no longer planned, and what a dead leader left behind.
+local function end_old(op, actions)
+  local records = {}
+  for name, record in pairs(op.world.doc and op.world.doc.services or {}) do
+    local action = actions[name]
+    if action == 'restart' or action == 'stop' or action == 'start' then
+      record.name = name
+      records[#records + 1] = record
+      local svc = op.world.running[name]
+      if svc then
+        svc.ending = true
+      end
+    end
+  end
+  if #records == 0 then
+    return
+  end
+  for _, result in ipairs(ending.stop(records, op.on_phase)) do
+    if not result.stopped then
+      err.raise('not_stopped', result.message, { hint = 'nothing was started' })
+    end
+    op.world:remove(result.name)
+  end
+  op.world:save(true)
+end
+
+local function begin_run(op, plan)
+  local doc = op.world.doc
+  local kept = doc and next(doc.services) ~= nil
+  if not kept then
+    op.run = { id = 'run-' .. sys.iso_time(sys.wall_ms()):gsub('[-:T]', ''):sub(1, 14) .. '-' .. sys.random_hex(4) }
+    doc = {
+      schema_version = store.SCHEMA_VERSION,
+      generation = doc and doc.generation or 0,
+      run_id = op.run.id,
+      services = {},
+      requirements = {},
+      pointers = {},
+      metadata = {},
+    }
+    op.world.doc = doc
+  else
+    op.run = { id = doc.run_id }
+  end
+  op.run.dir = store.run_dir(op.paths, op.run.id)
+  err.check(fs.mkdirs(op.run.dir, 448))
+  doc.mode = op.mode
+  doc.plan_digest = plan.digest
+  doc.metadata.command = op.command
+  doc.metadata.repo_scope_id = op.paths.scope_id
+  doc.metadata.failed, doc.metadata.failure_message = nil, nil
+  doc.metadata.project_roots = doc.metadata.project_roots or {}
+  for _, project in ipairs(plan.projects) do
+    doc.metadata.project_roots[project.name] = project.root
+  end
+  for key, file in pairs {
+    run_state = 'run_state.json',
+    runtime_map = 'runtime_map.json',
+    ports_manifest = 'ports_manifest.json',
+    error_report = 'error_report.json',
+  } do
+    doc.pointers[key] = op.run.dir .. '/' .. file
+  end
+  doc.pointers.events = op.paths.scope_dir .. '/events.jsonl'
+  op.world:emit('startup.begin', nil, { command = op.command, mode = op.mode, plan_digest = plan.digest })
+end
+
+local function todo_of(op, plan, actions)
+  local todo = {}
+  each_service(plan, function(project, service)
+    local name = names.display(project.name, service.name)
+    local action = actions[name] or 'start'
+    if action == 'start' or action == 'restart' then
+      todo[#todo + 1] = { project = project, service = service, name = name }
+      op.progress { project = project.name, service = service.name, phase = 'queued' }
+    elseif action == 'keep' then
+      local record = op.world.doc.services[name]
+      op.progress {
+        project = project.name,
+        service = service.name,
+        phase = 'kept',
+        port = record and record.actual_port,
+        url = record and record.url,
+        pid = record and record.pid,
+      }
+    end
+  end)
+  return todo
+end
+
+--- Runs a plan. op: {world, paths, plan, secrets, base_env, command, mode, progress, on_phase, started, holds, errors}.
+---@return table result
+function M.run(op)
+  local plan, world = op.plan, op.world
+  if digest_of(plan) ~= plan.digest then
+    err.raise('protocol_error', 'the plan does not match its digest')
+  end
+  json.strip_nulls(plan)
+  each_service(plan, function(project, service)
+    service.cwd = absolute(project.root, service.dir)
+  end)
+  if world.unreadable then
+    error(world.unreadable, 0)
+  end
+  local actions = actions_of(plan)
+  check_unknown(world, actions)
+  ports_table.reserve(op.paths, op.paths.scope_id, ledger_entries(plan, { id = op.paths.scope_id, root = op.root }))
+  end_old(op, actions)
+  local todo = todo_of(op, plan, actions)
+  hold_ports(op, todo)
+  begin_run(op, plan)
+  op.cgroup_base = procfs.cgroup_base(ending.cgroup_name(op.paths), true)
+  local layers, order = layers_of(todo)
+  for _, n in ipairs(order) do
+    start_layer(op, layers[n])
+  end
+  for _, hold in pairs(op.holds) do
+    hold:close()
+  end
+  op.holds = {}
+  world:save(true)
+  world:save_derived()
+  store.write_errors(op.paths, op.run.id, op.errors, sys.iso_time(sys.wall_ms()))
+  world:emit('startup.done', nil, { started = #op.started })
+  return M.result(world, op)
+end
+
+--- What the client prints.
+function M.result(world, op)
+  local services = json.array {}
+  for _, name in ipairs(M.sorted_names(world.doc)) do
+    local r = world.doc.services[name]
+    services[#services + 1] = {
+      name = name,
+      project = r.project,
+      service = r.service,
+      type = r.type,
+      status = r.status,
+      pid = r.pid or json.null,
+      port = r.actual_port or r.requested_port or json.null,
+      url = r.url or json.null,
+      ready_ms = r.ready_ms or json.null,
+      log_path = r.log_path,
+    }
+  end
+  return {
+    run_id = world.doc.run_id,
+    mode = world.doc.mode,
+    plan_digest = world.doc.plan_digest,
+    services = services,
+    started = #op.started,
+    state_path = op.paths.state_file,
+  }
+end
+
+function M.sorted_names(doc)
+  local list = {}
+  for name in pairs(doc.services) do
+    list[#list + 1] = name
+  end
+  table.sort(list)
+  return list
+end
+
+--- Undoes what this operation started, after a failure or a cancel; what ran before stays. Records of what was started stay
+--- too, so that logs, errors and show-state can speak about them. Awaits.
+---@param op table
+---@param failure envctl.Err
+function M.rollback(op, failure)
+  for _, hold in pairs(op.holds) do
+    hold:close()
+  end
+  op.holds = {}
+  local world, records, by_name = op.world, {}, {}
+  for _, svc in ipairs(op.started) do
+    if world.running[svc.record.name] == svc then
+      svc.ending = true
+      records[#records + 1] = svc.record
+      by_name[svc.record.name] = svc
+    end
+  end
+  for _, result in ipairs(ending.stop(records, op.on_phase)) do
+    local svc = by_name[result.name]
+    if result.stopped then
+      svc.record.status = (svc.exited and not result.was_alive) and 'exited' or 'stopped'
+      svc.process:close()
+      world.running[result.name] = nil
+    else
+      svc.record.status = 'unknown'
+    end
+  end
+  if world.doc and op.run then
+    world.doc.metadata.failed = true
+    world.doc.metadata.failure_message = failure.message
+    world:save(false)
+    world:save_derived()
+    local errors = op.errors
+    if #errors == 0 then
+      errors = { failure }
+    end
+    store.write_errors(op.paths, op.run.id, errors, sys.iso_time(sys.wall_ms()))
+    world:emit('startup.failed', nil, { code = failure.code, message = failure.message })
+  end
+end
+
+return M

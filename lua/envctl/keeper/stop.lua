@@ -1,0 +1,112 @@
+--- The keeper's stop operation: services by name, or everything of the scope.
+local sys = require 'envctl.host.sys'
+local procfs = require 'envctl.host.procfs'
+local err = require 'envctl.err'
+local json = require 'envctl.util.json'
+local store = require 'envctl.state.store'
+local ending = require 'envctl.keeper.ending'
+
+local M = {}
+
+local function records_of(world, request)
+  local wanted
+  if not request.all then
+    wanted = {}
+    for _, name in ipairs(request.names or {}) do
+      wanted[name] = true
+    end
+  end
+  local records = {}
+  for name, record in pairs(world.doc and world.doc.services or {}) do
+    if not wanted or wanted[name] then
+      record.name = name
+      records[#records + 1] = record
+    end
+  end
+  table.sort(records, function(a, b)
+    return a.name < b.name
+  end)
+  return records
+end
+
+--- Without a readable state only markers and cgroups tell what is ours.
+local function set_aside(op)
+  local stamp = sys.iso_time(sys.wall_ms()):gsub('[-:]', ''):gsub('%..*', '')
+  local target = store.set_aside(op.paths, stamp)
+  op.progress {
+    project = '',
+    service = '',
+    phase = 'warning',
+    message = 'unreadable state was set aside as ' .. tostring(target),
+  }
+  op.world.unreadable = nil
+  return target
+end
+
+--- op.request: {all: boolean?, names: string[]?}.
+---@return table result {stopped: [...], swept, left}
+function M.run(op)
+  local world, request = op.world, op.request
+  if world.unreadable then
+    if not request.all then
+      error(world.unreadable, 0)
+    end
+    set_aside(op)
+  end
+  local records = records_of(world, request)
+  for _, record in ipairs(records) do
+    local svc = world.running[record.name]
+    if svc then
+      svc.ending = true
+    end
+  end
+  local results, stopped, failures = ending.stop(records, op.on_phase), json.array {}, {}
+  for i, result in ipairs(results) do
+    local record = records[i]
+    world:emit('service.stop', record, {
+      stopped = result.stopped,
+      killed = result.killed,
+      was_alive = result.was_alive,
+    })
+    stopped[#stopped + 1] = {
+      name = result.name,
+      project = record.project,
+      service = record.service,
+      stopped = result.stopped,
+      was_alive = result.was_alive,
+      killed = result.killed,
+      reason = result.message or json.null,
+    }
+    if result.stopped then
+      world:remove(result.name)
+    else
+      record.status = 'unknown'
+      failures[#failures + 1] = result.message
+    end
+  end
+  local swept, left = 0, 0
+  if request.all then
+    swept, left = ending.sweep(op.paths)
+  end
+  if world.doc and next(world.doc.services) == nil then
+    world:emit('run.stopped', nil, {})
+    world:save_derived()
+    world.doc = nil
+    store.clear(op.paths)
+  else
+    world:save(false)
+    world:save_derived()
+  end
+  if not next(world.running) then
+    procfs.cgroup_remove((procfs.cgroup_base(ending.cgroup_name(op.paths), false)) or '/nonexistent')
+  end
+  if #failures > 0 or left > 0 then
+    err.raise('not_stopped', failures[1] or (left .. ' processes of this scope do not end'), {
+      hint = 'look at the process, end it yourself, then run `envctl stop-all` again',
+      data = { stopped = stopped },
+    })
+  end
+  return { stopped = stopped, swept = swept }
+end
+
+return M

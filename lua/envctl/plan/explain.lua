@@ -1,0 +1,159 @@
+--- The document of `explain-startup` as text for people. Pure.
+local json = require 'envctl.util.json'
+
+local M = {}
+
+local function flag(value)
+  return value and 'True' or 'False'
+end
+
+local function list(names)
+  return #names > 0 and table.concat(names, ', ') or 'none'
+end
+
+local function known(value)
+  if value == json.null then
+    return nil
+  end
+  return value
+end
+
+-- A word of a command as one would type it.
+local function word(text)
+  if text:find('^[%w_@%%+=:,./{}$-]+$') then
+    return text
+  end
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- A command line for reading.
+---@param command string[]
+---@return string
+function M.command_line(command)
+  local out = {}
+  for i, w in ipairs(command) do
+    out[i] = word(w)
+  end
+  return table.concat(out, ' ')
+end
+
+local function actions_by_service(plan)
+  local out = {}
+  for _, a in ipairs(plan.actions or {}) do
+    out[a.project .. '\0' .. a.service] = a
+  end
+  return out
+end
+
+local function widths(plan, actions)
+  local w = { name = 0, port = 0, action = 0 }
+  for _, project in ipairs(plan.projects) do
+    for _, s in ipairs(project.services) do
+      local a = actions[project.name .. '\0' .. s.name]
+      w.name = math.max(w.name, #s.name)
+      w.port = math.max(w.port, known(s.port) and #tostring(s.port) or 1)
+      w.action = math.max(w.action, a and #a.action or #'start')
+    end
+  end
+  return w
+end
+
+local function origin_text(service)
+  local o = service.origin.command
+  if not o then
+    return nil
+  end
+  local place = known(o.file) and (known(o.line) and o.file .. ':' .. o.line or o.file) or nil
+  if o.layer == 'bundled' then
+    return known(o.evidence) or place
+  end
+  place = place or o.layer
+  return known(o.evidence) and o.evidence .. ' (' .. place .. ')' or place
+end
+
+local function service_lines(out, project, service, action, w)
+  local pattern = '  %-' .. w.action .. 's  %-' .. w.name .. 's  %' .. w.port .. 's  %s'
+  local port = known(service.port) and tostring(service.port) or '-'
+  out[#out + 1] = string.format(pattern, action and action.action or 'start', service.name, port,
+    M.command_line(service.command))
+  local indent = string.rep(' ', 6 + w.action + w.name + w.port + 2)
+  local notes = {}
+  notes[#notes + 1] = 'in ' .. (service.dir == '.' and project.root or project.root .. '/' .. service.dir)
+  notes[#notes + 1] = origin_text(service)
+  notes[#notes + 1] = action and action.reason or nil
+  for _, note in ipairs(notes) do
+    out[#out + 1] = indent .. note
+  end
+end
+
+local function plan_lines(out, plan)
+  local actions = actions_by_service(plan)
+  local w = widths(plan, actions)
+  out[#out + 1] = 'plan: ' .. plan.digest
+  for _, project in ipairs(plan.projects) do
+    out[#out + 1] = project.name .. ' (' .. project.root .. ')'
+    for _, service in ipairs(project.services) do
+      local key = project.name .. '\0' .. service.name
+      service_lines(out, project, service, actions[key], w)
+      actions[key] = nil
+    end
+  end
+  for _, a in ipairs(plan.actions or {}) do
+    if actions[a.project .. '\0' .. a.service] then
+      out[#out + 1] = string.format('%s %s/%s: %s', a.action, a.project, a.service, a.reason)
+    end
+  end
+end
+
+local function shown(value)
+  value = known(value)
+  if value == nil then
+    return 'nothing'
+  end
+  return type(value) == 'table' and json.encode_line(value) or tostring(value)
+end
+
+local function problem_lines(out, label, problems)
+  for _, p in ipairs(problems) do
+    out[#out + 1] = label .. ': ' .. p.message .. (known(p.where) and ' (' .. p.where .. ')' or '')
+    if known(p.hint) then
+      out[#out + 1] = '  ' .. p.hint
+    end
+  end
+end
+
+--- Lines of the text form.
+---@param document table
+---@return string[]
+function M.lines(document)
+  local resume = document.auto_resume
+  local out = {
+    'command: ' .. document.command,
+    'mode: ' .. document.mode,
+    'startup_enabled: ' .. flag(document.startup_enabled),
+    'headless: ' .. flag(document.headless),
+    'selected_projects: ' .. list(document.selection.selected_projects),
+    'auto_resume: ' .. flag(resume.will_resume) .. ' (' .. resume.reason .. ')',
+    'dependencies: ' .. list(document.dependencies),
+  }
+  if document.reason then
+    out[#out + 1] = 'reason: ' .. document.reason
+  end
+  out[#out + 1] = document.selection.message
+  out[#out + 1] = 'decision: ' .. document.decision
+  if document.plan ~= json.null then
+    plan_lines(out, document.plan)
+  end
+  for _, s in ipairs(document.skipped) do
+    out[#out + 1] = string.format('skipped: %s/%s: %s', s.project, s.service, s.reason)
+  end
+  for _, c in ipairs(document.changes) do
+    local before, after = shown(c.before), shown(c.after)
+    out[#out + 1] = string.format('changed: %s/%s %s: %s -> %s', c.project, c.service, c.field, before, after)
+  end
+  problem_lines(out, 'warning', document.warnings)
+  problem_lines(out, 'blocked', document.blockers)
+  return out
+end
+
+return M

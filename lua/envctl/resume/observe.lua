@@ -1,0 +1,36 @@
+--- What is true now about the services of a saved state. Reads only.
+local procfs = require 'envctl.host.procfs'
+
+local M = {}
+
+-- Statuses that claim a running process.
+M.UP = { starting = true, running = true, ready = true, unhealthy = true, stopping = true, unknown = true }
+
+--- How to recognise the processes of a service record.
+---@param record table
+---@return envctl.MemberQuery
+function M.query(record)
+  return { leader = record.identity, marker = record.marker, log = record.log_path, cgroup = record.cgroup }
+end
+
+--- Whether the recorded process is alive, by identity.
+---@param record table
+---@return boolean? live, string? reason
+function M.service(record)
+  if not record.identity then
+    return false, 'never_started'
+  end
+  return procfs.alive(record.identity)
+end
+
+--- Per display name: true, false, or nil when it cannot be known (reasons in the second table).
+---@param state table run state
+function M.live(state)
+  local live, reasons = {}, {}
+  for name, record in pairs(state.services) do
+    live[name], reasons[name] = M.service(record)
+  end
+  return live, reasons
+end
+
+return M

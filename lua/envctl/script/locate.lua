@@ -1,0 +1,436 @@
+--- Where in a script's text a key stands: a small lexer that follows the table a chunk returns. It reads any bytes without
+--- failing (a broken script has no useful answer, never an error), and knows nothing of what the keys mean. Pure.
+local M = {}
+
+local MAX_DEPTH = 100
+
+---@class envctl.script.Node
+---@field line integer
+---@field children table<string|integer, envctl.script.Node>?
+---@field include string? path given to envctl.include for this value
+---@field name string? local variable this value is taken from
+
+-- The lexer: one token ahead in kind, value, line.
+local Lexer = {}
+Lexer.__index = Lexer
+
+local ESCAPES = { n = '\n', t = '\t', r = '\r', a = '\a', b = '\b', f = '\f', v = '\v' }
+
+local function unescape(s)
+  if not s:find('\\', 1, true) then
+    return s
+  end
+  s = s:gsub('\\z%s*', '')
+  s = s:gsub('\\(%d%d?%d?)', function(d)
+    local n = tonumber(d)
+    return n < 256 and string.format('\\x%02x', n) or nil
+  end)
+  s = s:gsub('\\(.)(%x?%x?)', function(c, hex)
+    if c == 'x' and #hex == 2 then
+      return string.char(tonumber(hex, 16))
+    end
+    return (ESCAPES[c] or c) .. hex
+  end)
+  return s
+end
+
+-- Position after a long bracket that opens at pos, and where its text starts; nil when none opens there.
+local function long_bracket(text, pos)
+  local _, open, level = text:find('^%[(=*)%[', pos)
+  if not open then
+    return nil
+  end
+  local _, close = text:find(']' .. level .. ']', open + 1, true)
+  return (close or #text) + 1, open + 1, close and close - #level - 2 or #text
+end
+
+local function skip_blanks(self)
+  local text, pos = self.text, self.pos
+  while true do
+    pos = text:find('%S', pos)
+    if not pos then
+      return #text + 1
+    end
+    if text:byte(pos) ~= 45 or text:byte(pos + 1) ~= 45 then
+      return pos
+    end
+    pos = long_bracket(text, pos + 2) or text:find('\n', pos, true) or #text + 1
+  end
+end
+
+-- Counts line breaks up to pos. Positions only grow.
+local function line_at(self, pos)
+  local at, line = self.break_pos, self.break_line
+  while true do
+    local nl = self.text:find('\n', at, true)
+    if not nl or nl >= pos then
+      break
+    end
+    at, line = nl + 1, line + 1
+  end
+  self.break_pos, self.break_line = at, line
+  return line
+end
+
+local function quoted(text, pos)
+  local quote = text:sub(pos, pos)
+  local at = pos + 1
+  while true do
+    local stop = text:find('[\\\n' .. quote .. ']', at)
+    if not stop then
+      return #text + 1, #text
+    end
+    local c = text:sub(stop, stop)
+    if c == quote then
+      return stop + 1, stop - 1
+    elseif c == '\n' then
+      return stop, stop - 1 -- unfinished: the line ends it
+    end
+    at = stop + 2
+  end
+end
+
+-- What a byte can begin: a name, a string, a number, a long string, or one of the few two-character symbols.
+local CLASS = {}
+for b = 0, 255 do
+  local c = string.char(b)
+  CLASS[b] = (c:find('[%a_]') or b > 127) and 'name' or c:find('%d') and 'number' or c:find('["\']') and 'string'
+    or c == '[' and 'long' or c == '.' and 'dot' or c:find('[=~<>]') and 'pair' or 'symbol'
+end
+
+function Lexer:advance()
+  local text = self.text
+  local pos = skip_blanks(self)
+  self.at = pos
+  local byte = text:byte(pos)
+  local class = byte and CLASS[byte]
+  local _, stop
+  if class == 'name' then
+    _, stop = text:find('^[%w_\128-\255]*', pos)
+    self.kind, self.value, self.pos = class, text:sub(pos, stop), stop + 1
+    return
+  elseif class == 'symbol' then
+    self.kind, self.value, self.pos = class, text:sub(pos, pos), pos + 1
+    return
+  elseif class == 'string' then
+    local after, last = quoted(text, pos)
+    self.kind, self.value, self.pos = class, unescape(text:sub(pos + 1, last)), after
+    return
+  elseif not class then
+    self.kind, self.value, self.pos = 'end', nil, pos
+    return
+  end
+  if class == 'long' then
+    local after, from, to = long_bracket(text, pos)
+    if after then
+      self.kind, self.value, self.pos = 'string', text:sub(from, to), after
+      return
+    end
+  elseif class == 'pair' then
+    _, stop = text:find('^.=', pos)
+  else
+    _, stop = text:find('^%.?%d[%w_.]*', pos)
+    if stop then
+      self.kind, self.value, self.pos = 'number', math.tointeger(tonumber(text:sub(pos, stop))), stop + 1
+      return
+    end
+  end
+  stop = stop or pos
+  self.kind, self.value, self.pos = 'symbol', text:sub(pos, stop), stop + 1
+end
+
+function Lexer:is(value)
+  return self.value == value and (self.kind == 'symbol' or self.kind == 'name')
+end
+
+function Lexer:line()
+  return line_at(self, self.at)
+end
+
+local OPENS = { ['function'] = 1, ['if'] = 1, ['do'] = 1, ['repeat'] = 1 }
+local CLOSES = { ['end'] = 1, ['until'] = 1 }
+
+-- Skips an expression up to a `,`, `;` or `}` of the constructor it stands in.
+local function skip_value(lx)
+  local brackets, blocks = 0, 0
+  while lx.kind ~= 'end' do
+    local v = lx.value
+    if lx.kind == 'symbol' then
+      if v == '(' or v == '{' or v == '[' then
+        brackets = brackets + 1
+      elseif v == ')' or v == ']' or v == '}' then
+        if brackets == 0 and blocks == 0 and v == '}' then
+          return
+        end
+        brackets = math.max(brackets - 1, 0)
+      elseif (v == ',' or v == ';') and brackets == 0 and blocks == 0 then
+        return
+      end
+    elseif lx.kind == 'name' then
+      blocks = math.max(blocks + (OPENS[v] or 0) - (CLOSES[v] or 0), 0)
+    end
+    lx:advance()
+  end
+end
+
+local constructor
+
+-- A value that starts here: the lines of its keys when it is a table, or a call with one table, such as envctl.append { … }.
+local function value(lx, depth)
+  local node = { line = lx:line() }
+  if lx:is('{') then
+    constructor(lx, node, depth + 1)
+    return node
+  end
+  if lx.kind ~= 'name' or OPENS[lx.value] then
+    return node
+  end
+  local words = { lx.value }
+  lx:advance()
+  while lx:is('.') do
+    lx:advance()
+    if lx.kind ~= 'name' then
+      return node
+    end
+    words[#words + 1] = lx.value
+    lx:advance()
+  end
+  local parenthesis = lx:is('(')
+  if parenthesis then
+    lx:advance()
+  end
+  if lx:is('{') then
+    constructor(lx, node, depth + 1)
+    -- What follows a call's table is skipped by the caller; its own brackets have to match.
+    if parenthesis and lx:is(')') then
+      lx:advance()
+    end
+  elseif lx.kind == 'string' and words[1] == 'envctl' and words[2] == 'include' then
+    node.include = lx.value
+    lx:advance()
+    if parenthesis and lx:is(')') then
+      lx:advance()
+    end
+  elseif parenthesis then
+    -- Some other call: go on behind its opening bracket until it is closed.
+    local open = 1
+    while open > 0 and lx.kind ~= 'end' do
+      if lx.kind == 'symbol' then
+        open = open + (lx.value == '(' and 1 or 0) - (lx.value == ')' and 1 or 0)
+      end
+      lx:advance()
+    end
+  elseif #words == 1 then
+    node.name = words[1]
+  end
+  return node
+end
+
+-- The key at the start of a field, as key and line; nil for a positional value.
+local function field_key(lx)
+  local line = lx:line()
+  if lx.kind == 'name' then
+    local pos, at, kind, val = lx.pos, lx.at, lx.kind, lx.value
+    lx:advance()
+    if lx:is('=') then
+      lx:advance()
+      return val, line
+    end
+    lx.pos, lx.at, lx.kind, lx.value = pos, at, kind, val
+    return nil, line
+  end
+  if not lx:is('[') then
+    return nil, line
+  end
+  lx:advance()
+  local key = (lx.kind == 'string' or lx.kind == 'number') and lx.value or nil
+  lx:advance()
+  if lx:is(']') then
+    lx:advance()
+  end
+  if lx:is('=') then
+    lx:advance()
+  end
+  return key == nil and '' or key, line
+end
+
+function constructor(lx, node, depth)
+  node.children = {}
+  lx:advance() -- {
+  if depth > MAX_DEPTH then
+    skip_value(lx)
+    return
+  end
+  local index = 0
+  while lx.kind ~= 'end' and not lx:is('}') do
+    local key, line = field_key(lx)
+    local child = value(lx, depth)
+    child.line = line
+    if key == nil then
+      index = index + 1
+      key = index
+    end
+    node.children[key] = child
+    skip_value(lx)
+    if lx:is(',') or lx:is(';') then
+      lx:advance()
+    end
+  end
+  lx:advance() -- }
+end
+
+-- `name.a.b =` or `name["a"] =` at the top level of a chunk: the path behind the name, nil when it is something else.
+local function assignment(lx)
+  local path = {}
+  while true do
+    if lx:is('.') then
+      lx:advance()
+      if lx.kind ~= 'name' then
+        return nil
+      end
+      path[#path + 1] = lx.value
+      lx:advance()
+    elseif lx:is('[') then
+      lx:advance()
+      if lx.kind ~= 'string' and lx.kind ~= 'number' then
+        return nil
+      end
+      path[#path + 1] = lx.value
+      lx:advance()
+      if not lx:is(']') then
+        return nil
+      end
+      lx:advance()
+    else
+      break
+    end
+  end
+  if lx:is('=') then
+    return path
+  end
+  return nil
+end
+
+local function attach(variables, name, path, node)
+  if #path == 0 then
+    variables[name] = node
+    return
+  end
+  local at = variables[name]
+  for i = 1, #path - 1 do
+    if not at then
+      return
+    end
+    at.children = at.children or {}
+    at.children[path[i]] = at.children[path[i]] or { line = node.line }
+    at = at.children[path[i]]
+  end
+  if at then
+    at.children = at.children or {}
+    at.children[path[#path]] = node
+  end
+end
+
+local function statement(lx, variables)
+  local line = lx:line()
+  local name = lx.value
+  lx:advance()
+  if name == 'local' then
+    name = lx.value
+    if lx.kind ~= 'name' or name == 'function' then
+      return
+    end
+    lx:advance()
+    if lx:is('<') then -- an attribute
+      lx:advance()
+      lx:advance()
+      lx:advance()
+    end
+  end
+  local path = assignment(lx)
+  if path then
+    lx:advance()
+    local node = value(lx, 0)
+    node.line = line
+    attach(variables, name, path, node)
+  end
+end
+
+-- The keywords at which no statement of interest starts.
+local KEYWORDS = {
+  ['and'] = true, ['break'] = true, ['else'] = true, ['elseif'] = true, ['for'] = true, ['goto'] = true, ['in'] = true,
+  ['not'] = true, ['or'] = true, ['then'] = true, ['while'] = true, ['true'] = true, ['false'] = true, ['nil'] = true,
+}
+
+---@class envctl.script.Index
+---@field root envctl.script.Node?
+---@field variables table<string, envctl.script.Node>
+
+--- Reads a script's text.
+---@param text string
+---@return envctl.script.Index
+function M.index(text)
+  local lx = setmetatable({ text = text, pos = 1, break_pos = 1, break_line = 1 }, Lexer)
+  if text:find('^#') then
+    lx.pos = text:find('\n', 1, true) or #text + 1
+  end
+  lx:advance()
+  local variables, root, blocks = {}, nil, 0
+  while lx.kind ~= 'end' do
+    local v = lx.value
+    if lx.kind ~= 'name' then
+      lx:advance()
+    elseif OPENS[v] or CLOSES[v] then
+      blocks = math.max(blocks + (OPENS[v] or 0) - (CLOSES[v] or 0), 0)
+      lx:advance()
+    elseif blocks > 0 or KEYWORDS[v] then
+      lx:advance()
+    elseif v == 'return' then
+      lx:advance()
+      root = value(lx, 0)
+    else
+      statement(lx, variables)
+    end
+  end
+  return { root = root, variables = variables }
+end
+
+local function resolve(index, node)
+  for _ = 1, 10 do
+    if not node or not node.name or node.children then
+      break
+    end
+    local target = index.variables[node.name]
+    if not target or target == node then
+      break
+    end
+    node = target
+  end
+  return node
+end
+
+--- The line of a path, or of the nearest key above it that is known.
+---@param index envctl.script.Index
+---@param path (string|integer)[]
+---@return integer? line, integer depth how many parts of the path were found, string? include the rest is in that file
+function M.find(index, path)
+  local node = resolve(index, index.root)
+  if not node then
+    return nil, 0, nil
+  end
+  local line, depth = node.line, 0
+  for i, key in ipairs(path) do
+    if node.include then
+      return line, depth, node.include
+    end
+    local child = node.children and node.children[key]
+    if not child then
+      return line, depth, nil
+    end
+    line, depth = child.line, i
+    node = resolve(index, child)
+  end
+  return line, depth, node.include
+end
+
+return M

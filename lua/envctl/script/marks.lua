@@ -1,0 +1,91 @@
+--- What a script's table can hold beside plain data, as it crosses the pipe: a function, "unset", "append". A mark is a table with
+--- one key that no script's own key can be (control characters in keys are refused). Pure.
+local M = {}
+
+local FN, UNSET, APPEND = '\1fn', '\1unset', '\1append'
+
+---@class envctl.script.Fn
+---@field id integer the function's number in the script host
+---@field file string shown path of the file it is written in
+---@field line integer where it starts
+
+---@param id integer
+---@param file string
+---@param line integer
+---@return table
+function M.fn(id, file, line)
+  return { [FN] = { id = id, file = file, line = line } }
+end
+
+---@return table
+function M.unset()
+  return { [UNSET] = true }
+end
+
+---@param items any[]
+---@return table
+function M.append(items)
+  return { [APPEND] = items }
+end
+
+---@param v any
+---@return envctl.script.Fn?
+function M.as_fn(v)
+  local fn = type(v) == 'table' and v[FN] or nil
+  if type(fn) == 'table' and math.type(fn.id) == 'integer' then
+    return fn
+  end
+  return nil
+end
+
+---@param v any
+---@return boolean
+function M.is_unset(v)
+  return type(v) == 'table' and v[UNSET] == true
+end
+
+---@param v any
+---@return any[]? items
+function M.as_append(v)
+  local items = type(v) == 'table' and v[APPEND] or nil
+  return type(items) == 'table' and items or nil
+end
+
+---@param v any
+---@return boolean
+function M.is_mark(v)
+  return type(v) == 'table' and (v[FN] ~= nil or v[UNSET] ~= nil or v[APPEND] ~= nil)
+end
+
+--- A list has [1] or nothing; what is empty can be either.
+---@param v any
+---@return boolean
+function M.is_list(v)
+  return type(v) == 'table' and v[1] ~= nil
+end
+
+-- A word that can stand after a dot.
+local function is_name(key)
+  return type(key) == 'string' and key:find('^[%a_][%w_-]*$') ~= nil
+end
+
+--- A path as the messages write it: services.api.port, needs[2], on["service.ready"].
+---@param path (string|integer)[]
+---@param last integer? up to this part
+---@return string
+function M.path(path, last)
+  local out = {}
+  for i = 1, last or #path do
+    local key = path[i]
+    if math.type(key) == 'integer' then
+      out[#out + 1] = '[' .. key .. ']'
+    elseif is_name(key) then
+      out[#out + 1] = (i > 1 and '.' or '') .. key
+    else
+      out[#out + 1] = '["' .. tostring(key):gsub('[%c"\\]', '?') .. '"]'
+    end
+  end
+  return table.concat(out)
+end
+
+return M

@@ -1,0 +1,260 @@
+--- Merges the layers of scripts: maps deep, lists replace, envctl.unset removes, envctl.append adds to a list, a function gets the
+--- merged lower value. Says for every value which layer, file and line it is from. Pure: calling functions is the caller's.
+local marks = require 'envctl.script.marks'
+
+local M = {}
+
+---@class envctl.script.Origin
+---@field layer string
+---@field file string?
+---@field line integer?
+
+---@class envctl.script.Source one layer
+---@field layer string
+---@field data table tree with marks
+---@field at fun(path: (string|integer)[]): string?, integer? file and line of a path
+
+local function copy(v)
+  if type(v) ~= 'table' then
+    return v
+  end
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = copy(x)
+  end
+  return setmetatable(out, getmetatable(v))
+end
+
+M.copy = copy
+
+local function key_of(path, last)
+  local parts = {}
+  for i = 1, last or #path do
+    parts[i] = tostring(path[i])
+  end
+  return table.concat(parts, '\0')
+end
+
+---@class envctl.script.Origins
+local Origins = {}
+Origins.__index = Origins
+
+--- Where the value at a path is from; a table is from where it was changed last.
+---@param path (string|integer)[]
+---@return envctl.script.Origin?
+function Origins:of(path)
+  return self.map[key_of(path)]
+end
+
+--- Notes that the value at a path is from here, and so is what it is part of.
+function Origins:touch(path, origin)
+  for i = 1, #path do
+    self.map[key_of(path, i)] = origin
+  end
+end
+
+function Origins:forget(path)
+  local prefix = key_of(path) .. '\0'
+  for k in pairs(self.map) do
+    if k:sub(1, #prefix) == prefix then
+      self.map[k] = nil
+    end
+  end
+end
+
+---@return envctl.script.Origins
+function M.origins()
+  return setmetatable({ map = {} }, Origins)
+end
+
+local function same(a, b)
+  if type(a) ~= 'table' or type(b) ~= 'table' then
+    return a == b
+  end
+  for k, v in pairs(a) do
+    if not same(v, b[k]) then
+      return false
+    end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then
+      return false
+    end
+  end
+  return true
+end
+
+M.same = same
+
+-- A new value without marks, on top of a lower one.
+local function settled(v, lower)
+  if marks.is_unset(v) then
+    return nil
+  end
+  local items = marks.as_append(v)
+  if items then
+    local out = marks.is_list(lower) and copy(lower) or {}
+    for _, item in ipairs(items) do
+      out[#out + 1] = settled(item, nil)
+    end
+    return out
+  end
+  if type(v) ~= 'table' or marks.is_mark(v) then
+    return v
+  end
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = settled(x, type(lower) == 'table' and lower[k] or nil)
+  end
+  return out
+end
+
+local merge
+
+-- Everything in a value that has no lower one, with functions called.
+local function fresh(state, v, path)
+  local n = #path + 1
+  local out = {}
+  for k, x in pairs(v) do
+    path[n] = k
+    out[k] = merge(state, nil, x, path)
+    path[n] = nil
+  end
+  return out
+end
+
+local function origin_at(state, path)
+  local file, line = state.source.at(path)
+  return { layer = state.source.layer, file = file, line = line }
+end
+
+-- After a function: what is different is from the function, the rest from where it was.
+local function trace(state, before, after, path, origin)
+  if same(before, after) then
+    return
+  end
+  if type(before) ~= 'table' or type(after) ~= 'table' or marks.is_list(before) or marks.is_list(after) then
+    state.origins:forget(path)
+    state.origins:touch(path, origin)
+    return
+  end
+  local n = #path + 1
+  for _, t in ipairs { before, after } do
+    for k in pairs(t) do
+      path[n] = k
+      if t == before or before[k] == nil then
+        trace(state, before[k], after[k], path, origin)
+      end
+      path[n] = nil
+    end
+  end
+end
+
+local function apply_function(state, lower, fn, path)
+  local origin = { layer = state.source.layer, file = fn.file, line = fn.line }
+  local result = state.call(fn, copy(lower), path, origin)
+  local value = settled(result, lower)
+  trace(state, lower, value, path, origin)
+  return value
+end
+
+-- Keys of which a value can have one only: a higher layer's choice takes the lower one's place.
+local EXCLUSIVE = {
+  ready = { tcp = true, http = true, log = true, command = true },
+  health = { tcp = true, http = true, command = true },
+}
+
+local function drop_rivals(out, upper, path)
+  local group = EXCLUSIVE[path[#path]]
+  if not group then
+    return
+  end
+  for k in pairs(upper) do
+    if group[k] and not marks.is_unset(upper[k]) then
+      for other in pairs(group) do
+        if other ~= k then
+          out[other] = nil
+        end
+      end
+    end
+  end
+end
+
+local function merge_maps(state, lower, upper, path)
+  local out, keys = {}, {}
+  for k, v in pairs(lower) do
+    out[k] = v
+  end
+  drop_rivals(out, upper, path)
+  for k in pairs(upper) do
+    keys[#keys + 1] = k
+  end
+  -- Functions are called in the order of their keys, so that they see the same every time.
+  table.sort(keys, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  local n = #path + 1
+  for _, k in ipairs(keys) do
+    path[n] = k
+    out[k] = merge(state, out[k], upper[k], path)
+    path[n] = nil
+  end
+  return out
+end
+
+function merge(state, lower, upper, path)
+  local fn = marks.as_fn(upper)
+  if fn and not state.keep(path) then
+    return apply_function(state, lower, fn, path)
+  elseif marks.is_unset(upper) then
+    state.origins:forget(path)
+    state.origins:touch(path, origin_at(state, path))
+    return nil
+  elseif marks.as_append(upper) then
+    state.origins:touch(path, origin_at(state, path))
+    return settled(upper, lower)
+  elseif type(upper) ~= 'table' or fn or marks.is_list(upper) then
+    state.origins:forget(path)
+    state.origins:touch(path, origin_at(state, path))
+    return copy(upper)
+  elseif type(lower) == 'table' and not marks.is_list(lower) and not marks.is_mark(lower) then
+    if next(upper) == nil then
+      return lower
+    end
+    return merge_maps(state, lower, upper, path)
+  end
+  state.origins:touch(path, origin_at(state, path))
+  return fresh(state, upper, path)
+end
+
+---@class envctl.script.MergeOptions
+---@field path (string|integer)[]? where the value belongs in the scripts
+---@field call fun(fn: envctl.script.Fn, base: any, path: (string|integer)[], origin: envctl.script.Origin): any calls a function
+---@field origins envctl.script.Origins? go on with these
+---@field keep (fun(path: (string|integer)[]): boolean)? a function at this path is a value of its own, not a change
+
+--- Puts layers on top of a value, lowest first.
+---@param lower any value of the layers below, without marks
+---@param sources envctl.script.Source[] the part of every layer that belongs at `path`
+---@param opts envctl.script.MergeOptions
+---@return any merged, envctl.script.Origins origins
+function M.merge(lower, sources, opts)
+  local state = {
+    origins = opts.origins or M.origins(),
+    call = opts.call,
+    keep = opts.keep or function()
+      return false
+    end,
+  }
+  local value = copy(lower)
+  local path = table.move(opts.path or {}, 1, #(opts.path or {}), 1, {})
+  for _, source in ipairs(sources) do
+    if source.data ~= nil then
+      state.source = source
+      value = merge(state, value, source.data, path)
+    end
+  end
+  return value, state.origins
+end
+
+return M

@@ -1,0 +1,272 @@
+--- The registry of override points and of replaceable modules: what a script may decide, what it is given and what it has to
+--- return. A point with available = false is declared for a room that this version does not have yet. Pure.
+local shapes = require 'envctl.script.shapes'
+
+local M = {}
+
+---@class envctl.script.Point
+---@field name string
+---@field since integer version of envctl's script API
+---@field available boolean whether this envctl asks it
+---@field doc string
+---@field input table<string, string> fields of ctx
+---@field output table shape
+---@field returns string the output in words
+---@field sample {input: table, output: any} for `script check`: an input, and what the bundled function makes of it
+---@field secret boolean? values can be secrets: before and after are masked by name
+
+local TEXT = { type = 'string' }
+local EMPTY_TEXT = { type = 'string', empty = true }
+local ANY_MAP = { type = 'map', item = { type = 'any' } }
+
+local function list(item, what)
+  return { type = 'list', item = item, what = what }
+end
+
+local function map(item, key, what)
+  return { type = 'map', item = item, key = key, what = what }
+end
+
+local function enum(...)
+  return { type = 'enum', values = { ... } }
+end
+
+local SERVICES = map(shapes.service, shapes.parts.name, 'a table of services by name')
+local PROJECT = { name = 'Main', mode = 'main', root = '/repo' }
+local DECISIONS = {
+  'start_fresh', 'resume_exact', 'resume_subset', 'reuse_and_extend', 'open_selector', 'blocked', 'dashboard_only',
+}
+
+---@type envctl.script.Point[]
+M.list = {
+  {
+    name = 'detect.services', since = 1, available = true,
+    doc = 'the services of a project, from the files in it',
+    input = { project = '{ name, mode, root }' },
+    output = SERVICES, returns = 'services by name, as under `services`',
+    sample = {
+      input = { project = PROJECT }, output = { backend = { dir = 'backend', command = { 'python3', 'main.py' } } },
+    },
+  },
+  {
+    name = 'plan.ports', since = 1, available = true,
+    doc = 'the ports of one project',
+    input = {
+      project = '{ name, mode, root }', slot = 'the project\'s place, 0 for Main',
+      wants = 'list of { id, kind = "service" or "dependency", base, fixed }',
+    },
+    output = map(shapes.parts.port, nil, 'a table of ports by service or dependency'),
+    returns = 'port numbers by service or dependency',
+    sample = {
+      input = { project = PROJECT, slot = 0, wants = { { id = 'backend', kind = 'service', base = 8000 } } },
+      output = { backend = 8000 },
+    },
+  },
+  {
+    name = 'plan.startup', since = 1, available = true,
+    doc = 'the whole plan, as explain-startup prints it',
+    input = { ['…'] = 'everything that is known before planning: projects, config, ledger, state' },
+    output = {
+      type = 'record', open = true, required = { 'decision' },
+      fields = { decision = { type = 'enum', values = DECISIONS }, blockers = list(ANY_MAP), warnings = list(ANY_MAP) },
+    },
+    returns = 'the document, with decision, blockers, warnings and plan',
+    sample = { input = { projects = {} }, output = { decision = 'start_fresh', blockers = {}, warnings = {} } },
+  },
+  {
+    name = 'plan.env', since = 1, available = true, secret = true,
+    doc = 'the environment of one service, placeholders not filled in yet',
+    input = { project = '{ name, mode, root }', service = 'name of the service', port = 'its port, or nil' },
+    output = shapes.parts.env, returns = 'variables by name',
+    sample = { input = { project = PROJECT, service = 'backend', port = 8000 }, output = { PORT = '${port}' } },
+  },
+  {
+    name = 'deps.select', since = 1, available = false,
+    doc = 'which dependencies a project gets, and from whom',
+    input = { project = '{ name, mode, root }', known = 'list of ids that have a definition' },
+    output = map({
+      type = 'union', what = 'the name of a provider, or false',
+      of = { enum('auto', 'native', 'docker', 'external', 'command'), { type = 'boolean' } },
+    }),
+    returns = 'provider by dependency, false for none',
+    sample = { input = { project = PROJECT, known = { 'postgres' } }, output = { postgres = 'auto' } },
+  },
+  {
+    name = 'reuse.decide', since = 1, available = true,
+    doc = 'whether a start returns to what is saved, or begins anew',
+    input = { mode = '"main" or "trees"', recorded = 'services of the saved state' },
+    output = enum('start_fresh', 'resume_exact', 'resume_subset', 'reuse_and_extend'),
+    returns = 'one of the four words',
+    sample = { input = { mode = 'main', recorded = {} }, output = 'start_fresh' },
+  },
+  {
+    name = 'resume.reconcile', since = 1, available = false,
+    doc = 'what happens to each service of the saved state',
+    input = { recorded = 'services of the saved state', observed = 'what is true of each' },
+    output = list({
+      type = 'record', open = true, required = { 'service', 'action' },
+      fields = {
+        project = TEXT, service = TEXT, reason = EMPTY_TEXT,
+        action = enum('keep', 'restart', 'start', 'stop', 'forget', 'unknown'),
+      },
+    }),
+    returns = 'list of { project, service, action, reason }',
+    sample = { input = { recorded = {}, observed = {} }, output = {} },
+  },
+  {
+    name = 'wizard.steps', since = 1, available = false,
+    doc = 'the steps of the configuration wizard, in order',
+    input = { answers = 'what was answered so far' },
+    output = list({ type = 'record', open = true, required = { 'id' }, fields = { id = TEXT, title = TEXT } }),
+    returns = 'list of { id, title }',
+    sample = { input = { answers = {} }, output = { { id = 'mode', title = 'Mode' } } },
+  },
+  {
+    name = 'wizard.defaults', since = 1, available = false,
+    doc = 'the answers that the wizard starts with',
+    input = { detected = 'what was found in the repository' },
+    output = ANY_MAP, returns = 'settings by name',
+    sample = { input = { detected = {} }, output = { default_mode = 'main' } },
+  },
+  {
+    name = 'worktree.name', since = 1, available = false,
+    doc = 'the name of a new worktree, which is its branch and its project as well',
+    input = { feature = 'name of the feature', number = 'from 1', plan = 'path of the plan file, or nil' },
+    output = { type = 'string', what = 'a name of letters, digits, ., _ and -', pattern = '^[%w_][%w._-]*$' },
+    returns = 'the name',
+    sample = { input = { feature = 'checkout', number = 1 }, output = 'checkout-1' },
+  },
+  {
+    name = 'worktree.seed', since = 1, available = false,
+    doc = 'files that a new worktree gets',
+    input = { project = '{ name, mode, root }', plan = 'text of the plan, or nil' },
+    output = {
+      type = 'record',
+      fields = { files = map(EMPTY_TEXT, nil, 'a table of texts by path'), copy = list(TEXT, 'a list of paths') },
+    },
+    returns = '{ files = { path = text }, copy = { paths of ignored files to bring over } }',
+    sample = { input = { project = PROJECT, plan = '# Checkout' }, output = { files = {}, copy = {} } },
+  },
+  {
+    name = 'test.suites', since = 1, available = false,
+    doc = 'the test suites of a project',
+    input = { project = '{ name, mode, root }', failed = 'true for `test --failed`' },
+    output = list({
+      type = 'record', open = true, required = { 'name', 'command' },
+      fields = {
+        name = TEXT, command = shapes.parts.command, dir = EMPTY_TEXT, framework = TEXT, timeout_ms = shapes.parts.ms,
+      },
+    }),
+    returns = 'list of { name, command, dir, framework, timeout_ms }',
+    sample = {
+      input = { project = PROJECT, failed = false }, output = { { name = 'backend', command = { 'pytest' } } },
+    },
+  },
+  {
+    name = 'debug.collect', since = 1, available = false,
+    doc = 'what goes into a debug bundle',
+    input = { session = 'id of the session' },
+    output = list(TEXT, 'a list of entries'), returns = 'list of the names of entries',
+    sample = { input = { session = 'session-1' }, output = { 'state', 'events' } },
+  },
+  {
+    name = 'debug.redact', since = 1, available = false,
+    doc = 'one line of a bundle, after the bundled redaction',
+    input = { text = 'the line, redacted', source = 'where it is from' },
+    output = EMPTY_TEXT, returns = 'the line',
+    sample = { input = { text = 'a line', source = 'log' }, output = 'a line' },
+  },
+  {
+    name = 'doctor.checks', since = 1, available = false,
+    doc = 'the findings of doctor',
+    input = { scope = '"installation", "repository" or "runtime"' },
+    output = list({
+      type = 'record', required = { 'id', 'status' },
+      fields = { id = TEXT, status = enum('ok', 'warn', 'fail', 'unknown'), detail = EMPTY_TEXT, fix = EMPTY_TEXT },
+    }),
+    returns = 'list of { id, status, detail, fix }',
+    sample = { input = { scope = 'repository' }, output = { { id = 'git', status = 'ok', detail = '' } } },
+  },
+  {
+    name = 'dashboard.rows', since = 1, available = false,
+    doc = 'the rows of the dashboard',
+    input = { project = '{ name, mode, root }', services = 'what is known of each' },
+    output = list({
+      type = 'record', open = true, required = { 'label' }, fields = { label = TEXT, value = EMPTY_TEXT },
+    }),
+    returns = 'list of { label, value }',
+    sample = { input = { project = PROJECT, services = {} }, output = { { label = 'backend', value = 'ready' } } },
+  },
+}
+
+---@type table<string, envctl.script.Point>
+M.by_name = {}
+for _, p in ipairs(M.list) do
+  M.by_name[p.name] = p
+end
+
+local function output_of(point)
+  return M.by_name[point].output
+end
+
+local FACTS = { command = 'start', mode = 'main', projects = {}, discovered = {}, live = {}, ledger = {}, busy = {} }
+
+---@class envctl.script.Module
+---@field name string
+---@field since integer
+---@field available boolean
+---@field doc string
+---@field functions table<string, {args: string, returns: string, output: table, sample: any[]}>
+
+---@type envctl.script.Module[]
+M.module_list = {
+  {
+    name = 'plan.startup', since = 1, available = false, doc = 'the planner',
+    functions = {
+      build = {
+        args = 'facts', returns = 'the document of explain-startup', output = output_of 'plan.startup',
+        sample = { FACTS },
+      },
+    },
+  },
+  {
+    name = 'wizard.model', since = 1, available = false, doc = 'the wizard: its questions, and what answers mean',
+    functions = {
+      steps = {
+        args = 'answers', returns = 'list of { id, title }', output = output_of 'wizard.steps', sample = { {} },
+      },
+      settings = { args = 'answers', returns = 'settings by name', output = ANY_MAP, sample = { {} } },
+    },
+  },
+  {
+    name = 'resume.reconcile', since = 1, available = false, doc = 'recorded and observed in, actions out',
+    functions = {
+      actions = {
+        args = 'recorded, observed', returns = 'list of { project, service, action, reason }',
+        output = output_of 'resume.reconcile', sample = { {}, {} },
+      },
+    },
+  },
+  {
+    name = 'debug.pack', since = 1, available = false, doc = 'what goes into a debug bundle',
+    functions = {
+      entries = {
+        args = 'session', returns = 'list of the names of entries', output = output_of 'debug.collect', sample = { {} },
+      },
+    },
+  },
+}
+
+---@type table<string, envctl.script.Module>
+M.modules = {}
+for _, m in ipairs(M.module_list) do
+  M.modules[m.name] = m
+end
+
+--- The shape of a script.
+---@return table
+function M.shape()
+  return shapes.script(M.by_name, M.modules)
+end
+
+return M

@@ -1,0 +1,188 @@
+--- The saved state of a scope. run_state.json is the authoritative document; the other files are derived from it and can be
+--- rebuilt at any time. Readers never write; the keeper is the only writer.
+local fs = require 'envctl.host.fs'
+local json = require 'envctl.util.json'
+local err = require 'envctl.err'
+
+local M = {}
+
+M.SCHEMA_VERSION = 1
+local MAX_BYTES = 8 * 1024 * 1024
+
+-- Keys that are there even when nothing is known: readers may rely on them.
+local SERVICE_NULLS = {
+  'pid',
+  'requested_port',
+  'actual_port',
+  'started_at',
+  'exit',
+  'url',
+  'ready_ms',
+  'identity',
+  'plan_digest',
+}
+
+local function unreadable(path, why)
+  err.raise('state_unreadable', path .. ': ' .. why, {
+    hint = 'run `envctl stop-all` to end what is provably ours and set the file aside',
+    where = path,
+  })
+end
+
+local function check_map(doc, key, path)
+  if doc[key] == nil then
+    doc[key] = {}
+  elseif type(doc[key]) ~= 'table' or (json.is_array(doc[key]) and #doc[key] > 0) then
+    unreadable(path, '"' .. key .. '" is not an object')
+  else
+    setmetatable(doc[key], nil)
+  end
+end
+
+--- Checks a decoded document. Raises state_unreadable.
+function M.validate(doc, path)
+  if type(doc) ~= 'table' or json.is_array(doc) then
+    unreadable(path, 'is not a JSON object')
+  end
+  if doc.schema_version ~= M.SCHEMA_VERSION then
+    unreadable(path, 'has schema version ' .. tostring(doc.schema_version) .. ', this envctl reads version '
+      .. M.SCHEMA_VERSION)
+  end
+  if type(doc.run_id) ~= 'string' or doc.run_id == '' then
+    unreadable(path, '"run_id" is missing')
+  end
+  if doc.mode ~= 'main' and doc.mode ~= 'trees' then
+    unreadable(path, '"mode" is neither main nor trees')
+  end
+  for _, key in ipairs { 'services', 'requirements', 'pointers', 'metadata' } do
+    check_map(doc, key, path)
+  end
+  for name, s in pairs(doc.services) do
+    if type(s) ~= 'table' or type(s.type) ~= 'string' then
+      unreadable(path, 'service "' .. tostring(name) .. '" is not a service record')
+    end
+  end
+  return doc
+end
+
+--- The saved state, or nil when there is none.
+---@param paths table state.paths
+---@return table? doc without nulls
+function M.read(paths)
+  local text, message, code = fs.read(paths.state_file, { max = MAX_BYTES })
+  if not text then
+    if code == 'ENOENT' or code == 'ENOTDIR' then
+      return nil
+    end
+    unreadable(paths.state_file, message)
+  end
+  local doc, why = json.decode(text)
+  if doc == nil then
+    unreadable(paths.state_file, why)
+  end
+  return M.validate(json.strip_nulls(doc), paths.state_file)
+end
+
+--- The document with explicit nulls, ready to encode.
+function M.present(doc)
+  local copy = {}
+  for k, v in pairs(doc) do
+    copy[k] = v
+  end
+  copy.schema = 'envctl.run_state.v1'
+  copy.keeper = doc.keeper or json.null
+  copy.plan_digest = doc.plan_digest or json.null
+  copy.services = {}
+  for name, s in pairs(doc.services) do
+    local r = {}
+    for k, v in pairs(s) do
+      r[k] = v
+    end
+    for _, k in ipairs(SERVICE_NULLS) do
+      if r[k] == nil then
+        r[k] = json.null
+      end
+    end
+    if r.exit ~= json.null then
+      r.exit = { code = s.exit.code or json.null, signal = s.exit.signal or json.null, at = s.exit.at or json.null }
+    end
+    r.listener_pids = json.array(s.listener_pids)
+    copy.services[name] = r
+  end
+  return copy
+end
+
+--- Writes the authoritative document, durably.
+---@return true? ok, string? message, string? code
+function M.write(paths, doc)
+  return fs.write_atomic(paths.state_file, json.encode(M.present(doc)))
+end
+
+--- Writes what is derived. Best effort: the first failure is returned, nothing is raised.
+function M.write_derived(paths, doc)
+  local files = {
+    ['runtime_map.json'] = require('envctl.state.runtime_map').build(doc),
+    ['ports_manifest.json'] = require('envctl.state.runtime_map').manifest(doc),
+  }
+  local run_dir = M.run_dir(paths, doc.run_id)
+  local failure
+  for name, document in pairs(files) do
+    local text = json.encode(document)
+    for _, dir in ipairs { paths.scope_dir, run_dir } do
+      local ok, message = fs.write_atomic(dir .. '/' .. name, text, { durable = false })
+      failure = failure or (not ok and message) or nil
+    end
+  end
+  local ok, message = fs.write_atomic(run_dir .. '/run_state.json', json.encode(M.present(doc)), { durable = false })
+  return failure or (not ok and message) or nil
+end
+
+--- error_report.json of the latest operation.
+---@param errors envctl.Err[]
+function M.write_errors(paths, run_id, errors, generated_at)
+  local lines, objects = json.array {}, json.array {}
+  for _, e in ipairs(errors) do
+    lines[#lines + 1] = e.message
+    objects[#objects + 1] = err.to_table(e, json.null)
+  end
+  local text = json.encode {
+    schema = 'envctl.error_report.v1',
+    run_id = run_id or json.null,
+    errors = lines,
+    failures = objects,
+    generated_at = generated_at,
+  }
+  local ok, message = fs.write_atomic(paths.scope_dir .. '/error_report.json', text, { durable = false })
+  if run_id then
+    fs.write_atomic(M.run_dir(paths, run_id) .. '/error_report.json', text, { durable = false })
+  end
+  return ok, message
+end
+
+---@return string
+function M.run_dir(paths, run_id)
+  return paths.scope_dir .. '/runs/' .. run_id
+end
+
+--- Removes the latest view after everything was stopped. The runs stay.
+function M.clear(paths)
+  for _, file in ipairs {
+    paths.state_file,
+    paths.scope_dir .. '/run_state.json',
+    paths.scope_dir .. '/runtime_map.json',
+    paths.scope_dir .. '/ports_manifest.json',
+  } do
+    fs.unlink(file)
+  end
+end
+
+--- Moves an unreadable document aside; never deletes it.
+---@return string? new path
+function M.set_aside(paths, stamp)
+  local target = paths.state_file .. '.corrupt-' .. stamp
+  if fs.rename(paths.state_file, target) then
+    return target
+  end
+end
+
+return M

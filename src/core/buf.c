@@ -1,0 +1,54 @@
+// See envctl/buf.h.
+#include "envctl/buf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "envctl/mem.h"
+
+char *eb_reserve(eb_buf *b, size_t extra)
+{
+    if (b->size + extra + 1 > b->capacity) {
+        size_t capacity = b->capacity ? b->capacity : 256;
+        while (capacity < b->size + extra + 1)
+            capacity *= 2;
+        b->data = ec_xrealloc(b->data, capacity);
+        b->capacity = capacity;
+    }
+    return b->data + b->size;
+}
+
+void eb_add(eb_buf *b, const void *data, size_t size)
+{
+    char *to = eb_reserve(b, size);
+    if (size)
+        memcpy(to, data, size);
+    b->size += size;
+    b->data[b->size] = '\0';
+}
+
+void eb_adds(eb_buf *b, const char *text)
+{
+    eb_add(b, text, strlen(text));
+}
+
+void eb_addc(eb_buf *b, char c)
+{
+    eb_add(b, &c, 1);
+}
+
+void eb_drop(eb_buf *b, size_t count)
+{
+    if (count >= b->size) {
+        b->size = 0;
+        return;
+    }
+    memmove(b->data, b->data + count, b->size - count);
+    b->size -= count;
+}
+
+void eb_free(eb_buf *b)
+{
+    free(b->data);
+    *b = (eb_buf){0};
+}

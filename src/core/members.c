@@ -1,0 +1,288 @@
+// See envctl/members.h.
+#include "envctl/members.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "envctl/mem.h"
+
+// One process as the walk saw it, and per query what speaks for it.
+typedef struct seen {
+    ec_stat st;
+    unsigned *via; // one per query
+} seen;
+
+typedef struct walk {
+    const ec_query *queries;
+    size_t count;
+    struct stat *logs; // st_ino 0: no log
+    bool any_marker, any_log;
+    pid_t *excluded; // this process and its ancestors
+    size_t excluded_count;
+    uid_t uid;
+    seen *list;
+    size_t size;
+    eb_buf scratch;
+} walk;
+
+static void exclude_ancestors(walk *w)
+{
+    pid_t pid = getpid();
+    ec_stat st;
+    while (pid > 0 && w->excluded_count < 256) {
+        w->excluded = ec_xrealloc(w->excluded, (w->excluded_count + 1) * sizeof *w->excluded);
+        w->excluded[w->excluded_count++] = pid;
+        if (!ec_procfs_stat(&st, pid))
+            break;
+        pid = st.ppid;
+    }
+}
+
+static bool is_excluded(const walk *w, pid_t pid)
+{
+    for (size_t i = 0; i < w->excluded_count; i++)
+        if (w->excluded[i] == pid)
+            return true;
+    return false;
+}
+
+static void look_at_environ(walk *w, seen *s)
+{
+    w->scratch.size = 0;
+    if (!ec_procfs_read(&w->scratch, s->st.pid, "environ"))
+        return;
+    for (size_t q = 0; q < w->count; q++) {
+        const char *marker = w->queries[q].marker;
+        const char *eq = marker ? strchr(marker, '=') : NULL;
+        if (!eq)
+            continue;
+        const char *value = ec_environ_find(w->scratch.data, w->scratch.size, marker, (size_t)(eq - marker));
+        if (value && strcmp(value, eq + 1) == 0)
+            s->via[q] |= EC_VIA_MARKER;
+    }
+}
+
+// Only the standard streams of a service are opened on its log, and what inherits them; higher numbers appear when a shell or
+// runtime duplicates them, so a few more are looked at.
+enum { LOG_FDS = 16 };
+
+static void look_at_logs(walk *w, seen *s)
+{
+    for (int fd = 0; fd < LOG_FDS; fd++) {
+        char path[64];
+        struct stat st;
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", s->st.pid, fd);
+        if (stat(path, &st) != 0) {
+            if (errno == EACCES)
+                return;
+            continue;
+        }
+        if (!S_ISREG(st.st_mode))
+            continue;
+        for (size_t q = 0; q < w->count; q++)
+            if (w->logs[q].st_ino == st.st_ino && w->logs[q].st_dev == st.st_dev && st.st_ino != 0)
+                s->via[q] |= EC_VIA_LOG;
+    }
+}
+
+static bool visit(pid_t pid, void *ud)
+{
+    walk *w = ud;
+    char path[32];
+    struct stat owner;
+    if (is_excluded(w, pid))
+        return true;
+    snprintf(path, sizeof path, "/proc/%d", pid);
+    if (w->uid != 0 && (stat(path, &owner) != 0 || owner.st_uid != w->uid))
+        return true;
+    seen s = {0};
+    if (!ec_procfs_stat(&s.st, pid) || s.st.ppid == 2 || pid == 2) // 2: kernel threads
+        return true;
+    s.via = ec_xcalloc(w->count, sizeof *s.via);
+    if (s.st.state != 'Z' && s.st.state != 'X') {
+        if (w->any_marker)
+            look_at_environ(w, &s);
+        if (w->any_log)
+            look_at_logs(w, &s);
+    }
+    if ((w->size & (w->size - 1)) == 0)
+        w->list = ec_xrealloc(w->list, (w->size ? w->size * 2 : 1) * sizeof *w->list);
+    w->list[w->size++] = s;
+    return true;
+}
+
+static seen *find_pid(walk *w, pid_t pid)
+{
+    for (size_t i = 0; i < w->size; i++)
+        if (w->list[i].st.pid == pid)
+            return &w->list[i];
+    return NULL;
+}
+
+static void add_cgroup(walk *w, size_t q)
+{
+    const char *leaf = w->queries[q].cgroup;
+    if (!leaf)
+        return;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/cgroup.procs", leaf);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    int pid;
+    while (fscanf(f, "%d", &pid) == 1) {
+        seen *s = find_pid(w, pid);
+        if (s)
+            s->via[q] |= EC_VIA_CGROUP;
+    }
+    fclose(f);
+}
+
+static bool same_boot(const ec_identity *id)
+{
+    return strcmp(id->boot_id, ec_boot_id()) == 0 && id->pid_ns == ec_pid_ns();
+}
+
+static void add_session(walk *w, size_t q)
+{
+    const ec_identity *leader = w->queries[q].leader;
+    if (!leader || !same_boot(leader))
+        return;
+    seen *l = find_pid(w, leader->pid);
+    bool ours = l && l->st.start_ticks == leader->start_ticks;
+    if (ours)
+        l->via[q] |= EC_VIA_LEADER;
+    else if (l)
+        return; // the pid, and with it the session id, is somebody else's now
+    for (size_t i = 0; !ours && i < w->size; i++)
+        ours = w->list[i].st.session == leader->pid && (w->list[i].via[q] & (EC_VIA_MARKER | EC_VIA_LOG | EC_VIA_CGROUP));
+    for (size_t i = 0; ours && i < w->size; i++)
+        if (w->list[i].st.session == leader->pid && w->list[i].st.pid != leader->pid)
+            w->list[i].via[q] |= EC_VIA_SESSION;
+}
+
+// Children of members, until nothing is added.
+static void add_tree(walk *w, size_t q)
+{
+    bool added = true;
+    while (added) {
+        added = false;
+        for (size_t i = 0; i < w->size; i++) {
+            seen *s = &w->list[i];
+            if (s->via[q])
+                continue;
+            const seen *parent = find_pid(w, s->st.ppid);
+            if (parent && parent->via[q]) {
+                s->via[q] |= EC_VIA_TREE;
+                added = true;
+            }
+        }
+    }
+}
+
+static int by_pid(const void *a, const void *b)
+{
+    pid_t x = ((const ec_member *)a)->pid, y = ((const ec_member *)b)->pid;
+    return (x > y) - (x < y);
+}
+
+static void collect(const walk *w, size_t q, ec_members *out)
+{
+    for (size_t i = 0; i < w->size; i++) {
+        const seen *s = &w->list[i];
+        if (!s->via[q] || s->st.state == 'Z' || s->st.state == 'X')
+            continue;
+        out->list = ec_xrealloc(out->list, (out->count + 1) * sizeof *out->list);
+        ec_member *m = &out->list[out->count++];
+        *m = (ec_member){.pid = s->st.pid, .ppid = s->st.ppid, .start_ticks = s->st.start_ticks, .via = s->via[q]};
+        memcpy(m->comm, s->st.comm, sizeof m->comm);
+    }
+    if (out->count)
+        qsort(out->list, out->count, sizeof *out->list, by_pid);
+}
+
+void ec_members_find(ec_members *out, const ec_query *queries, size_t count)
+{
+    memset(out, 0, count * sizeof *out);
+    walk w = {.queries = queries, .count = count, .uid = geteuid()};
+    w.logs = ec_xcalloc(count, sizeof *w.logs);
+    for (size_t q = 0; q < count; q++) {
+        w.any_marker = w.any_marker || queries[q].marker;
+        if (queries[q].log && stat(queries[q].log, &w.logs[q]) == 0)
+            w.any_log = true;
+        else
+            w.logs[q].st_ino = 0;
+    }
+    exclude_ancestors(&w);
+    ec_procfs_each(visit, &w);
+    for (size_t q = 0; q < count; q++) {
+        add_cgroup(&w, q);
+        add_session(&w, q);
+        add_tree(&w, q);
+        collect(&w, q, &out[q]);
+    }
+    for (size_t i = 0; i < w.size; i++)
+        free(w.list[i].via);
+    free(w.list);
+    free(w.logs);
+    free(w.excluded);
+    eb_free(&w.scratch);
+}
+
+void ec_members_free(ec_members *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(out[i].list);
+        out[i] = (ec_members){0};
+    }
+}
+
+static void kill_cgroup(const char *leaf)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/cgroup.kill", leaf);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t ignored = write(fd, "1", 1);
+    (void)ignored;
+    close(fd);
+}
+
+static size_t signal_once(size_t *found, const ec_query *queries, size_t count, int sig)
+{
+    ec_members *members = ec_xcalloc(count, sizeof *members);
+    ec_members_find(members, queries, count);
+    size_t total = 0;
+    ec_identity id = {.pid_ns = ec_pid_ns()};
+    snprintf(id.boot_id, sizeof id.boot_id, "%s", ec_boot_id());
+    for (size_t q = 0; q < count; q++) {
+        total += members[q].count;
+        if (found)
+            found[q] = members[q].count;
+        if (sig == SIGKILL && queries[q].cgroup && members[q].count)
+            kill_cgroup(queries[q].cgroup);
+        for (size_t i = 0; i < members[q].count; i++) {
+            id.pid = members[q].list[i].pid;
+            id.start_ticks = members[q].list[i].start_ticks;
+            ec_procfs_signal(&id, sig, NULL);
+        }
+    }
+    ec_members_free(members, count);
+    free(members);
+    return total;
+}
+
+void ec_members_signal(size_t *found, const ec_query *queries, size_t count, int sig)
+{
+    size_t left = signal_once(found, queries, count, sig);
+    for (int pass = 1; sig == SIGKILL && left > 0 && pass < 3; pass++)
+        left = signal_once(NULL, queries, count, sig);
+}

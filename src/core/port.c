@@ -1,0 +1,235 @@
+// See envctl/port.h.
+#include "envctl/port.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "envctl/buf.h"
+#include "envctl/mem.h"
+
+enum { TCP_STATE_LISTEN = 10 };
+
+static void add_listener(ec_listener **list, size_t *count, const ec_listener *l)
+{
+    if ((*count & (*count - 1)) == 0)
+        *list = ec_xrealloc(*list, (*count ? *count * 2 : 1) * sizeof **list);
+    (*list)[(*count)++] = *l;
+}
+
+static void add_diag(ec_listener **list, size_t *count, const struct inet_diag_msg *m)
+{
+    ec_listener l = {.port = ntohs(m->id.idiag_sport),
+                     .v6 = m->idiag_family == AF_INET6,
+                     .inode = m->idiag_inode,
+                     .uid = m->idiag_uid};
+    inet_ntop(m->idiag_family, m->id.idiag_src, l.addr, sizeof l.addr);
+    add_listener(list, count, &l);
+}
+
+static bool dump_family(int fd, int family, ec_listener **list, size_t *count)
+{
+    struct {
+        struct nlmsghdr h;
+        struct inet_diag_req_v2 r;
+    } request = {
+        .h = {.nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+        .r = {.sdiag_family = (uint8_t)family,
+              .sdiag_protocol = IPPROTO_TCP,
+              .idiag_states = 1u << TCP_STATE_LISTEN},
+    };
+    if (send(fd, &request, sizeof request, 0) != (ssize_t)sizeof request)
+        return false;
+    _Alignas(struct nlmsghdr) char block[32768];
+    for (;;) {
+        ssize_t n = recv(fd, block, sizeof block, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        int left = (int)n;
+        for (struct nlmsghdr *h = (struct nlmsghdr *)block; NLMSG_OK(h, (unsigned)left); h = NLMSG_NEXT(h, left)) {
+            if (h->nlmsg_type == NLMSG_DONE)
+                return true;
+            if (h->nlmsg_type == NLMSG_ERROR)
+                return false;
+            add_diag(list, count, NLMSG_DATA(h));
+        }
+    }
+}
+
+static bool dump(ec_listener **list, size_t *count)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd < 0)
+        return false;
+    bool ok = dump_family(fd, AF_INET, list, count);
+    // A kernel without IPv6 answers with an error; its dump is then empty.
+    if (ok)
+        dump_family(fd, AF_INET6, list, count);
+    close(fd);
+    return ok;
+}
+
+static bool parse_addr(ec_listener *l, const char *hex, bool v6)
+{
+    uint32_t words[4] = {0};
+    int n = v6 ? sscanf(hex, "%8x%8x%8x%8x", &words[0], &words[1], &words[2], &words[3]) : sscanf(hex, "%8x", words);
+    return n == (v6 ? 4 : 1) && inet_ntop(v6 ? AF_INET6 : AF_INET, words, l->addr, sizeof l->addr);
+}
+
+void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, size_t size, bool v6)
+{
+    for (size_t i = 0; i < size;) {
+        const char *end = memchr(text + i, '\n', size - i);
+        size_t n = end ? (size_t)(end - text) - i : size - i;
+        char line[512], addr[40];
+        size_t copied = n < sizeof line ? n : sizeof line - 1;
+        memcpy(line, text + i, copied);
+        line[copied] = '\0';
+        unsigned port, state, uid;
+        unsigned long long inode;
+        ec_listener l = {.v6 = v6};
+        if (sscanf(line, " %*u: %39[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %u %*u %llu", addr, &port, &state,
+                   &uid, &inode) == 5 &&
+            state == TCP_STATE_LISTEN && port <= 65535 && parse_addr(&l, addr, v6)) {
+            l.port = (uint16_t)port;
+            l.uid = uid;
+            l.inode = inode;
+            add_listener(list, count, &l);
+        }
+        i += n + 1;
+    }
+}
+
+static bool read_proc_net(ec_listener **list, size_t *count, const char *path, bool v6)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    eb_buf b = {0};
+    ssize_t n;
+    while ((n = read(fd, eb_reserve(&b, 65536), 65536)) > 0)
+        b.size += (size_t)n;
+    close(fd);
+    ec_port_parse_proc(list, count, b.data, b.size, v6);
+    eb_free(&b);
+    return true;
+}
+
+bool ec_port_listeners(ec_listener **list, size_t *count, ec_err *err)
+{
+    *list = NULL;
+    *count = 0;
+    if (dump(list, count))
+        return true;
+    *count = 0;
+    free(*list);
+    *list = NULL;
+    bool ok = read_proc_net(list, count, "/proc/net/tcp", false);
+    read_proc_net(list, count, "/proc/net/tcp6", true);
+    return ok || ec_err_set(err, "ENOSYS", "listening ports: neither sock_diag nor /proc/net/tcp can be read");
+}
+
+// A bound (and with `backlog` > 0 listening) socket, or -1 with errno.
+static int bound_socket(int family, bool any, uint16_t port, int backlog)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    int one = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } a = {.sa.sa_family = (sa_family_t)family};
+    socklen_t size = sizeof a.v4;
+    if (family == AF_INET) {
+        a.v4.sin_port = htons(port);
+        a.v4.sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK);
+    } else {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+        a.v6.sin6_port = htons(port);
+        a.v6.sin6_addr = any ? in6addr_any : in6addr_loopback;
+        size = sizeof a.v6;
+    }
+    if (bind(fd, &a.sa, size) != 0 || (backlog > 0 && listen(fd, backlog) != 0)) {
+        int why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return fd;
+}
+
+static bool missing_family(int why)
+{
+    return why == EAFNOSUPPORT || why == EADDRNOTAVAIL || why == EPROTONOSUPPORT;
+}
+
+bool ec_port_check(uint16_t port, ec_err *err)
+{
+    static const struct {
+        int family;
+        bool any;
+        const char *name;
+    } tries[] = {
+        {AF_INET, false, "127.0.0.1"}, {AF_INET, true, "0.0.0.0"}, {AF_INET6, false, "[::1]"}, {AF_INET6, true, "[::]"}};
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        int fd = bound_socket(tries[i].family, tries[i].any, port, 1);
+        if (fd >= 0)
+            close(fd);
+        else if (!missing_family(errno))
+            return ec_err_errno(err, errno, "listen on %s:%u", tries[i].name, port);
+    }
+    return true;
+}
+
+bool ec_port_hold_take(ec_port_hold *hold, uint16_t port, ec_err *err)
+{
+    hold->fd6 = -1;
+    hold->fd4 = bound_socket(AF_INET, false, port, 0);
+    if (hold->fd4 < 0)
+        return ec_err_errno(err, errno, "hold 127.0.0.1:%u", port);
+    hold->fd6 = bound_socket(AF_INET6, false, port, 0);
+    if (hold->fd6 < 0 && !missing_family(errno)) {
+        int why = errno;
+        ec_port_hold_release(hold);
+        return ec_err_errno(err, why, "hold [::1]:%u", port);
+    }
+    return true;
+}
+
+void ec_port_hold_release(ec_port_hold *hold)
+{
+    if (hold->fd4 >= 0)
+        close(hold->fd4);
+    if (hold->fd6 >= 0)
+        close(hold->fd6);
+    hold->fd4 = hold->fd6 = -1;
+}
+
+void ec_port_ephemeral(uint16_t *low, uint16_t *high)
+{
+    unsigned a = 32768, b = 60999;
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    if (f) {
+        if (fscanf(f, "%u %u", &a, &b) != 2 || a > 65535 || b > 65535) {
+            a = 32768;
+            b = 60999;
+        }
+        fclose(f);
+    }
+    *low = (uint16_t)a;
+    *high = (uint16_t)b;
+}

@@ -1,0 +1,280 @@
+// See envctl/procfs.h.
+#include "envctl/procfs.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "envctl/fault.h"
+#include "envctl/ops.h"
+
+bool ec_stat_parse(ec_stat *out, const char *text, size_t size)
+{
+    const char *open = memchr(text, '(', size);
+    const char *close_paren = memrchr(text, ')', size);
+    if (!open || !close_paren || close_paren < open || open == text)
+        return false;
+    *out = (ec_stat){0};
+    size_t n = (size_t)(close_paren - open - 1);
+    if (n >= sizeof out->comm)
+        n = sizeof out->comm - 1;
+    memcpy(out->comm, open + 1, n);
+    // The rest as a NUL-terminated copy: 20 numbers of at most 20 digits.
+    char rest[640];
+    size_t left = size - (size_t)(close_paren + 1 - text);
+    if (left >= sizeof rest)
+        left = sizeof rest - 1;
+    memcpy(rest, close_paren + 1, left);
+    rest[left] = '\0';
+    long pid = strtol(text, NULL, 10);
+    int ppid, pgrp, session;
+    unsigned long long start;
+    char state;
+    if (sscanf(rest, " %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &ppid, &pgrp,
+               &session, &start) != 5)
+        return false;
+    out->pid = (pid_t)pid;
+    out->ppid = ppid;
+    out->pgrp = pgrp;
+    out->session = session;
+    out->state = state;
+    out->start_ticks = start;
+    return pid > 0;
+}
+
+static int open_proc(pid_t pid, const char *file)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+bool ec_procfs_stat(ec_stat *out, pid_t pid)
+{
+    int fd = open_proc(pid, "stat");
+    if (fd < 0)
+        return false;
+    char text[1024];
+    ssize_t n = read(fd, text, sizeof text);
+    close(fd);
+    return n > 0 && ec_stat_parse(out, text, (size_t)n);
+}
+
+static const char *read_boot_id(void)
+{
+    static char id[40];
+    if (!*id) {
+        int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, id, sizeof id - 1) : 0;
+        if (fd >= 0)
+            close(fd);
+        id[n > 0 ? n : 0] = '\0';
+        id[strcspn(id, "\n")] = '\0';
+    }
+    return id;
+}
+
+const char *(*ec_boot_id)(void) = read_boot_id;
+
+uint64_t ec_pid_ns(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+bool ec_procfs_identity(ec_identity *out, pid_t pid)
+{
+    ec_stat st;
+    if (!ec_procfs_stat(&st, pid) || st.state == 'Z' || st.state == 'X')
+        return false;
+    *out = (ec_identity){.pid = pid, .start_ticks = st.start_ticks, .pid_ns = ec_pid_ns(), .session = st.session};
+    snprintf(out->boot_id, sizeof out->boot_id, "%s", ec_boot_id());
+    return true;
+}
+
+ec_alive ec_procfs_alive(const ec_identity *id)
+{
+    const char *boot = ec_boot_id();
+    if (!*boot)
+        return EC_NO_PROCFS;
+    if (strcmp(boot, id->boot_id) != 0)
+        return EC_REBOOT;
+    if (id->pid_ns != ec_pid_ns())
+        return EC_OTHER_NAMESPACE;
+    ec_stat st;
+    if (!ec_procfs_stat(&st, id->pid))
+        return EC_GONE;
+    if (st.start_ticks != id->start_ticks && !ec_fault("no_identity_check"))
+        return EC_REUSED;
+    return st.state == 'Z' || st.state == 'X' ? EC_ZOMBIE : EC_ALIVE;
+}
+
+const char *ec_alive_word(ec_alive value)
+{
+    static const char *const words[] = {
+        [EC_ALIVE] = NULL,      [EC_GONE] = "gone",     [EC_ZOMBIE] = "zombie",
+        [EC_REUSED] = "reused", [EC_REBOOT] = "reboot", [EC_OTHER_NAMESPACE] = "other_pid_namespace",
+        [EC_NO_PROCFS] = "no_procfs",
+    };
+    return words[value];
+}
+
+bool ec_procfs_read(eb_buf *out, pid_t pid, const char *file)
+{
+    int fd = open_proc(pid, file);
+    if (fd < 0)
+        return false;
+    ssize_t n;
+    size_t start = out->size;
+    while ((n = read(fd, eb_reserve(out, 16384), 16384)) > 0 && out->size - start < 1 << 20)
+        out->size += (size_t)n;
+    close(fd);
+    return n >= 0;
+}
+
+bool ec_procfs_link(char *out, size_t size, pid_t pid, const char *link)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, link);
+    ssize_t n = readlink(path, out, size - 1);
+    if (n < 0)
+        return false;
+    out[n] = '\0';
+    return true;
+}
+
+const char *ec_environ_find(const char *text, size_t size, const char *name, size_t name_size)
+{
+    for (size_t i = 0; i < size;) {
+        size_t n = strnlen(text + i, size - i);
+        if (i + n == size)
+            return NULL; // not terminated: cut off
+        if (n > name_size && text[i + name_size] == '=' && memcmp(text + i, name, name_size) == 0)
+            return text + i + name_size + 1;
+        i += n + 1;
+    }
+    return NULL;
+}
+
+void ec_procfs_each(bool (*fn)(pid_t pid, void *ud), void *ud)
+{
+    DIR *dir = opendir("/proc");
+    if (!dir)
+        return;
+    struct dirent *e;
+    while ((e = readdir(dir))) {
+        if (!isdigit((unsigned char)e->d_name[0]))
+            continue;
+        if (!fn((pid_t)strtol(e->d_name, NULL, 10), ud))
+            break;
+    }
+    closedir(dir);
+}
+
+bool ec_procfs_sockets(pid_t pid, void (*fn)(uint64_t inode, void *ud), void *ud)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return false;
+    struct dirent *e;
+    while ((e = readdir(dir))) {
+        char target[64];
+        ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof target - 1);
+        if (n <= 8 || memcmp(target, "socket:[", 8) != 0)
+            continue;
+        target[n] = '\0';
+        fn(strtoull(target + 8, NULL, 10), ud);
+    }
+    closedir(dir);
+    return true;
+}
+
+bool ec_procfs_signal(const ec_identity *id, int sig, ec_err *err)
+{
+    if (id->pid <= 1 || id->pid == getpid() || id->pid == getppid())
+        return ec_err_set(err, "EPERM", "pid %d: envctl does not signal itself, its parent or init", id->pid);
+    int fd = ec_proc_ops.pidfd_open(id->pid, 0);
+    if (fd < 0 && errno != ENOSYS)
+        return ec_err_errno(err, errno, "pid %d", id->pid);
+    // The descriptor is bound to whoever has the pid now; only if that is our process does it get the signal.
+    ec_alive alive = ec_procfs_alive(id);
+    if (alive != EC_ALIVE) {
+        if (fd >= 0)
+            close(fd);
+        return ec_err_set(err, "ESRCH", "pid %d: %s", id->pid, ec_alive_word(alive));
+    }
+    int rc = fd >= 0 ? ec_proc_ops.pidfd_send_signal(fd, sig) : kill(id->pid, sig);
+    int why = errno;
+    if (fd >= 0)
+        close(fd);
+    return rc == 0 || ec_err_errno(err, why, "pid %d", id->pid);
+}
+
+// Mount point of cgroup v2 from /proc/self/mountinfo: "… - cgroup2 …" with the mount point in field 5.
+static bool cgroup_mount(char *out, size_t size)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    if (!f)
+        return false;
+    char line[4096];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, f)) {
+        char point[PATH_MAX];
+        if (strstr(line, " - cgroup2 ") && sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1)
+            found = (size_t)snprintf(out, size, "%s", point) < size;
+    }
+    fclose(f);
+    return found;
+}
+
+static bool own_cgroup(char *out, size_t size)
+{
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    if (!f)
+        return false;
+    char line[4096];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, f)) {
+        if (strncmp(line, "0::/", 4) != 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        const char *path = strcmp(line + 3, "/") == 0 ? "" : line + 3;
+        found = (size_t)snprintf(out, size, "%s", path) < size;
+    }
+    fclose(f);
+    return found;
+}
+
+bool ec_cgroup_base(char *out, size_t size, const char *name, bool create, ec_err *err)
+{
+    char mount[1024], own[1024];
+    if (ec_fault("no_cgroup"))
+        return ec_err_set(err, "ENOSYS", "cgroup v2: switched off for a test");
+    if (!cgroup_mount(mount, sizeof mount) || !own_cgroup(own, sizeof own))
+        return ec_err_set(err, "ENOSYS", "cgroup v2: not mounted");
+    // A service that runs envctl has a leaf of ours as its own cgroup; leaves never nest.
+    char *nested = strstr(own, "/envctl-");
+    if (nested)
+        *nested = '\0';
+    if ((size_t)snprintf(out, size, "%s%s/%s", mount, own, name) >= size)
+        return ec_err_errno(err, ENAMETOOLONG, "cgroup %s", name);
+    if (create && mkdir(out, 0755) != 0 && errno != EEXIST)
+        return ec_err_errno(err, errno, "%s", out);
+    char procs[PATH_MAX];
+    snprintf(procs, sizeof procs, "%s/cgroup.procs", out);
+    // Moving a process also needs write access to the common ancestor's cgroup.procs.
+    if (access(procs, W_OK) != 0)
+        return ec_err_errno(err, errno, "%s", procs);
+    snprintf(procs, sizeof procs, "%s%s/cgroup.procs", mount, own);
+    return access(procs, W_OK) == 0 || ec_err_errno(err, errno, "%s", procs);
+}

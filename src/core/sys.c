@@ -1,0 +1,103 @@
+// See envctl/sys.h.
+#include "envctl/sys.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+bool ec_write_all(int fd, const void *data, size_t size, ec_err *err)
+{
+    const char *p = data;
+    while (size > 0) {
+        ssize_t n = write(fd, p, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return ec_err_errno(err, errno, "descriptor %d", fd);
+        p += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+// 0, or why this is not a program.
+static int program_errno(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return errno;
+    if (S_ISDIR(st.st_mode))
+        return EISDIR;
+    if (!S_ISREG(st.st_mode) || access(path, X_OK) != 0)
+        return EACCES;
+    return 0;
+}
+
+static bool below(const char *path, size_t size, const char *dir)
+{
+    size_t n = dir ? strlen(dir) : 0;
+    return n > 0 && size >= n && memcmp(path, dir, n) == 0 && (size == n || path[n] == '/');
+}
+
+bool ec_which(char *out, size_t size, const char *name, const char *path, const char *avoid, ec_err *err)
+{
+    if (strchr(name, '/')) {
+        int why = program_errno(name);
+        if (why)
+            return ec_err_errno(err, why, "%s", name);
+        if ((size_t)snprintf(out, size, "%s", name) >= size)
+            return ec_err_errno(err, ENAMETOOLONG, "%s", name);
+        return true;
+    }
+    bool found_unusable = false;
+    for (const char *entry = path ? path : ""; *entry;) {
+        const char *end = strchrnul(entry, ':');
+        size_t n = (size_t)(end - entry);
+        if (n > 0 && entry[0] == '/' && !below(entry, n, avoid)) {
+            int written = snprintf(out, size, "%.*s/%s", (int)n, entry, name);
+            if (written > 0 && (size_t)written < size) {
+                int why = program_errno(out);
+                if (why == 0)
+                    return true;
+                found_unusable = found_unusable || why == EACCES;
+            }
+        }
+        entry = *end ? end + 1 : end;
+    }
+    return ec_err_set(err, found_unusable ? "EACCES" : "ENOENT", "%s: %s", name,
+                      found_unusable ? "found on PATH, but not executable" : "not found on PATH");
+}
+
+void ec_random(void *data, size_t size)
+{
+    char *p = data;
+    while (size > 0) {
+        ssize_t n = getrandom(p, size, 0);
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            abort();
+        }
+        p += n;
+        size -= (size_t)n;
+    }
+}
+
+void ec_iso_time(char *out, int64_t wall_ms)
+{
+    int64_t ms = wall_ms % 1000;
+    if (ms < 0)
+        ms += 1000;
+    time_t seconds = (time_t)((wall_ms - ms) / 1000);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm))
+        memset(&tm, 0, sizeof tm);
+    char text[24];
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out, 32, "%s.%03dZ", text, (int)ms);
+}

@@ -1,0 +1,191 @@
+// envctl.host.git. Stub: lua/_meta/envctl/host/git.lua
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "envctl/git.h"
+#include "lx.h"
+#include "state.h"
+
+#define DIR_TYPE "envctl.git.dir"
+
+static void set_string(lua_State *L, const char *key, const char *value)
+{
+    if (!*value)
+        return;
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_boolean(lua_State *L, const char *key, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static int l_discover(lua_State *L)
+{
+    ec_git_repo r;
+    ec_err err;
+    if (!ec_git_discover(&r, lx_check_path(L, 1), &err))
+        return lx_fail(L, &err);
+    lua_createtable(L, 0, 6);
+    set_string(L, "root", r.root);
+    set_string(L, "git_dir", r.git_dir);
+    set_string(L, "common_dir", r.common_dir);
+    set_boolean(L, "linked", r.linked);
+    set_boolean(L, "bare", r.bare);
+    // The main working tree stands around its .git; a bare repository has none.
+    size_t n = strlen(r.common_dir);
+    if (!r.linked && !r.bare) {
+        set_string(L, "main_root", r.root);
+    } else if (n > 5 && strcmp(r.common_dir + n - 5, "/.git") == 0) {
+        lua_pushlstring(L, r.common_dir, n - 5);
+        lua_setfield(L, -2, "main_root");
+    }
+    return 1;
+}
+
+static void set_head(lua_State *L, const ec_git_head *h)
+{
+    set_string(L, "branch", h->branch);
+    set_string(L, "oid", h->oid);
+    set_boolean(L, "detached", h->detached);
+}
+
+static int l_head(lua_State *L)
+{
+    ec_git_head h;
+    ec_err err;
+    if (!ec_git_head_read(&h, lx_check_path(L, 1), &err))
+        return lx_fail(L, &err);
+    lua_createtable(L, 0, 3);
+    set_head(L, &h);
+    return 1;
+}
+
+static int close_dir(lua_State *L)
+{
+    DIR **dir = lua_touserdata(L, 1);
+    if (*dir)
+        closedir(*dir);
+    *dir = NULL;
+    return 0;
+}
+
+// Pushes the worktree that <common>/worktrees/<name> describes; false when that is not one.
+static bool push_worktree(lua_State *L, const char *dir, const char *name)
+{
+    char git_dir[PATH_MAX], path[PATH_MAX], line[PATH_MAX];
+    struct stat st;
+    snprintf(git_dir, sizeof git_dir, "%.2000s/%.255s", dir, name);
+    snprintf(path, sizeof path, "%.2300s/gitdir", git_dir);
+    if (!ec_git_read_line(line, sizeof line, path))
+        return false;
+    char *end = strrchr(line, '/'); // …/.git
+    if (!end)
+        return false;
+    bool missing = stat(line, &st) != 0;
+    *end = '\0';
+    if (line[0] != '/')
+        snprintf(path, sizeof path, "%.2300s/%.1700s", git_dir, line);
+    else
+        snprintf(path, sizeof path, "%s", line);
+    char resolved[PATH_MAX];
+    if (realpath(path, resolved))
+        snprintf(path, sizeof path, "%s", resolved);
+    ec_git_head h;
+    lua_createtable(L, 0, 8);
+    set_string(L, "name", name);
+    set_string(L, "path", path);
+    set_string(L, "git_dir", git_dir);
+    if (ec_git_head_read(&h, git_dir, NULL))
+        set_head(L, &h);
+    snprintf(path, sizeof path, "%.2300s/locked", git_dir);
+    set_boolean(L, "locked", stat(path, &st) == 0);
+    set_boolean(L, "missing", missing);
+    return true;
+}
+
+static void sort_by_path(lua_State *L)
+{
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    // Insertion sort on the Lua table: a few hundred entries at most.
+    for (lua_Integer i = 2; i <= n; i++) {
+        for (lua_Integer k = i; k > 1; k--) {
+            lua_rawgeti(L, -1, k - 1);
+            lua_rawgeti(L, -2, k);
+            lua_getfield(L, -2, "path");
+            lua_getfield(L, -2, "path");
+            bool swap = strcmp(lua_tostring(L, -2), lua_tostring(L, -1)) > 0;
+            lua_pop(L, 2);
+            if (!swap) {
+                lua_pop(L, 2);
+                break;
+            }
+            lua_rawseti(L, -3, k - 1);
+            lua_rawseti(L, -2, k);
+        }
+    }
+}
+
+static int l_worktrees(lua_State *L)
+{
+    const char *common = lx_check_path(L, 1);
+    char dir_path[PATH_MAX];
+    snprintf(dir_path, sizeof dir_path, "%.2000s/worktrees", common);
+    DIR **dir = lua_newuserdatauv(L, sizeof *dir, 0);
+    *dir = NULL;
+    luaL_setmetatable(L, DIR_TYPE);
+    lua_newtable(L);
+    *dir = opendir(dir_path);
+    if (!*dir)
+        return 1; // no worktrees
+    lua_Integer n = 0;
+    struct dirent *e;
+    while ((e = readdir(*dir)))
+        if (e->d_name[0] != '.' && push_worktree(L, dir_path, e->d_name))
+            lua_rawseti(L, -2, ++n);
+    closedir(*dir);
+    *dir = NULL;
+    sort_by_path(L);
+    return 1;
+}
+
+static int l_status(lua_State *L)
+{
+    ec_git_counts c;
+    ec_err err;
+    if (!ec_git_status(&c, lx_check_path(L, 1), &err))
+        return lx_fail(L, &err);
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)c.staged);
+    lua_setfield(L, -2, "staged");
+    lua_pushinteger(L, (lua_Integer)c.modified);
+    lua_setfield(L, -2, "modified");
+    lua_pushinteger(L, (lua_Integer)c.untracked);
+    lua_setfield(L, -2, "untracked");
+    lua_pushinteger(L, (lua_Integer)c.conflicted);
+    lua_setfield(L, -2, "conflicted");
+    return 1;
+}
+
+static int l_loaded(lua_State *L)
+{
+    lua_pushboolean(L, ec_git_loaded());
+    return 1;
+}
+
+int luaopen_envctl_host_git(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"discover", l_discover}, {"head", l_head},     {"worktrees", l_worktrees},
+                                         {"status", l_status},     {"loaded", l_loaded}, {NULL, NULL}};
+    luaL_newmetatable(L, DIR_TYPE);
+    lua_pushcfunction(L, close_dir);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    luaL_newlib(L, functions);
+    return 1;
+}

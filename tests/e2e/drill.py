@@ -1,0 +1,41 @@
+"""What must hold after something was killed in the middle of an operation."""
+
+from lib import Failed, check, wait_for
+
+
+def recorded_pids(w):
+    state = w.saved_state()  # raises when it is no JSON
+    return {s["pid"] for s in state["services"].values() if s["pid"]} if state else set()
+
+
+def settle(w):
+    """Waits until no operation runs: gates of a dead keeper close, an orphaned start comes to its end."""
+
+    def settled():
+        if w.keepers():
+            return not w.keeper_is_busy()
+        known = recorded_pids(w)
+        return all(p.pid in known or p.ppid in known for p in w.service_processes())
+
+    try:
+        wait_for(settled, "things to settle", 5)
+    except Failed:
+        pass  # what is wrong is told by the checks that follow
+
+
+def check_after_kill(w, what):
+    """The state is valid, every live service is recorded, and stop-all leaves nothing."""
+    settle(w)
+    known = recorded_pids(w)
+    for p in w.service_processes():
+        check(p.pid in known or p.ppid in known, f"{what}: {p} runs and is not recorded (recorded: {sorted(known)})")
+    shown = w.envctl("show-state", "--json")
+    check(shown.rc in (0, 1), f"{what}: {shown}")
+    shown.json()
+    try:
+        w.stop_all()
+        w.gone()
+    except Failed as e:
+        raise Failed(f"{what}: {e}") from None
+    stray = w.stray_files()
+    check(not stray, f"{what}: stray files {stray}")

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Stopping means all processes of a service and nobody else's: decoys, escapees, forking chains, many at once."""
+
+import signal
+import subprocess
+
+from lib import Proc, all_pids, check, equal, listens, main, rounds, test, wait_for
+
+DECOY_NAMES = ["vite", "gunicorn", "uvicorn", "celery", "next dev", "npm run dev", "node server.js", "envctl", "python3 main.py"]
+
+
+def decoys(w):
+    """Strangers that look like services: same names, same directory, a port in our range, our log directory."""
+    found = []
+    for name in DECOY_NAMES:
+        found.append(
+            subprocess.Popen(
+                ["bash", "-c", f"exec -a '{name}' sleep 600"],
+                env={"PATH": "/usr/bin:/bin"}, cwd=w.repo / "backend", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            )
+        )
+    code = "import socket,sys,time; s=socket.create_server(('127.0.0.1',int(sys.argv[1]))); print(1,flush=True); time.sleep(600)"
+    server = subprocess.Popen(
+        ["/usr/bin/python3", "-S", "-c", code, str(w.port + 55)],
+        env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )
+    server.stdout.readline()
+    found.append(server)
+    w.decoys += found
+    return found
+
+
+@test(timeout=120)
+def decoys_survive(w):
+    w.services(backend="", frontend="")
+    strangers = decoys(w)
+    for n in range(rounds(10)):
+        w.start()
+        if n % 2:
+            w.envctl("stop", rc=0)
+        w.stop_all()
+        for p in strangers:
+            check(p.poll() is None, f"round {n + 1}: {p.args} was harmed")
+
+
+def children_of_service(w, name):
+    leader = w.saved_state()["services"][name]["pid"]
+    return [p for p in w.service_processes() if p.pid != leader]
+
+
+@test(timeout=90)
+def children_go_with_their_service(w):
+    w.services(backend="--child plain --child setsid")
+    w.start()
+    wait_for(lambda: len(children_of_service(w, "Main Backend")) == 2, "the two children")
+    result = w.envctl("stop", "--json", rc=0).json()
+    equal([(s["stopped"], s["killed"]) for s in result["stopped"]], [(True, True)], "stopped (by force: they ignore TERM)")
+    equal(w.service_processes(), [], "processes left")
+
+
+@test(timeout=90)
+def children_of_a_dead_leader_are_found(w):
+    w.services(backend="--child plain --child setsid")
+    w.start()
+    children = wait_for(lambda: len(children_of_service(w, "Main Backend")) == 2 and children_of_service(w, "Main Backend"), "both")
+    Proc(w.saved_state()["services"]["Main Backend"]["pid"]).signal(signal.SIGKILL)
+    wait_for(lambda: w.saved_state()["services"]["Main Backend"]["status"] == "exited", "the leader's end to be recorded")
+    check(all(p.alive for p in children), "the children live on")
+    w.stop_all()
+    equal([p for p in children if p.alive], [], "children left")
+
+
+@test(timeout=90)
+def a_chain_of_short_lived_processes(w):
+    w.services(backend="--child hop")
+    w.start()
+    wait_for(lambda: children_of_service(w, "Main Backend"), "the chain")
+    w.stop_all()
+    equal(w.service_processes(), [], "processes left")
+
+
+@test
+def the_keeper_goes_when_idle(w):
+    w.services(backend="")
+    w.start()
+    keeper = w.keepers()[0]
+    w.envctl("stop", rc=0)
+    wait_for(lambda: not keeper.alive, "the keeper to go")
+    check(not (w.scope_dir() / "keeper.sock").exists(), "its socket is gone")
+    check(not listens(w.port), "the port is free")
+
+
+@test
+def the_keeper_goes_when_its_last_service_ends(w):
+    w.services(backend="")
+    w.start()
+    keeper = w.keepers()[0]
+    Proc(w.saved_state()["services"]["Main Backend"]["pid"]).signal(signal.SIGTERM)
+    wait_for(lambda: not keeper.alive, "the keeper to go")
+    equal(w.saved_state()["services"]["Main Backend"]["status"], "exited", "status")
+    equal(w.saved_state()["services"]["Main Backend"]["exit"]["code"], 0, "exit code")
+
+
+@test
+def stopping_nothing_is_fine(w):
+    w.services(backend="")
+    for command in (["stop"], ["stop-all"], ["stop", "--json"], ["stop-all", "--json"]):
+        w.envctl(*command, rc=0)
+    check(not w.runtime.exists(), "nothing was created")
+
+
+@test
+def zombies_do_not_gather(w):
+    w.services(backend="", frontend="")
+    w.start()
+    keeper = w.keepers()[0]
+    for _ in range(10):
+        w.envctl("stop", "--service", "frontend", rc=0)
+        w.start()
+
+    def zombies():
+        return [p for p in map(Proc, all_pids()) if p.ppid == keeper.pid and p.state == "Z"]
+
+    wait_for(lambda: not zombies(), "zombies of the keeper to be reaped")
+
+
+main()

@@ -1,0 +1,273 @@
+-- explain-startup: facts from a context, the ports that were looked at, and the documents of the reference.
+local lu = require 'luaunit'
+local fs = require 'envctl.host.fs'
+local json = require 'envctl.util.json'
+local explain = require 'envctl.plan.explain'
+
+local M = {}
+
+local here = debug.getinfo(1, 'S').source:match '^@(.*)/[^/]*$'
+
+local function golden(name)
+  return assert(fs.read(here .. '/../fixtures/golden/' .. name))
+end
+
+local DEFAULTS = {
+  ENVCTL_DEFAULT_MODE = 'main', BACKEND_DIR = 'backend', FRONTEND_DIR = 'frontend', BACKEND_PORT_BASE = 8000,
+  FRONTEND_PORT_BASE = 9000, DB_PORT = 5432, REDIS_PORT = 6379, N8N_PORT_BASE = 5678, PORT_SPACING = 20,
+  ENVCTL_BACKEND_START_CMD = 'sh -c true', ENVCTL_FRONTEND_START_CMD = 'sh -c true',
+}
+
+-- Modules of the other rooms, faked while fn runs: {module name = table}.
+local function with_modules(fakes, fn)
+  local before = {}
+  for name, fake in pairs(fakes) do
+    before[name] = package.loaded[name] or false
+    package.loaded[name] = fake
+  end
+  local ok, e = pcall(fn)
+  for name, old in pairs(before) do
+    package.loaded[name] = old or nil
+  end
+  if not ok then
+    error(e, 0)
+  end
+end
+
+local function context(route, world)
+  local values = setmetatable(world.settings or {}, { __index = DEFAULTS })
+  local settings = { config_exists = world.configured ~= false, errors = world.errors or {}, warnings = {} }
+  function settings.get(_, key)
+    return values[key]
+  end
+  function settings.origin(_, key)
+    return rawget(values, key) ~= nil and { layer = 'dotenv', file = '.envctl', line = 1 } or { layer = 'bundled' }
+  end
+  local r = { command = 'explain-startup', flags = { headless = true }, projects = {}, services = {}, args = {} }
+  r.explain = { command = 'start', implicit = true, flags = { headless = true }, projects = {}, services = {}, args = {} }
+  for k, v in pairs(route or {}) do
+    r.explain[k] = v
+  end
+  local printed = {}
+  local out = { is_json = world.json ~= false, text = function(line)
+    printed[#printed + 1] = line
+  end, json = function(document)
+    printed[#printed + 1] = document
+  end }
+  return {
+    route = r, settings = settings, out = out, roots = { root = '/nowhere/repo', execution_root = '/nowhere/repo' },
+    paths = { scope_id = 'repo-1', scope_dir = '/nowhere/scope' },
+  }, printed
+end
+
+-- Runs explain-startup in a world: {projects, ledger, state, live, busy = {[port] = holder}, settings, configured}.
+local function run(route, world)
+  world = world or {}
+  local ctx, printed = context(route, world)
+  local checks = {}
+  with_modules({
+    ['envctl.repo.projects'] = {
+      discover = function(_, _, mode)
+        return mode == 'main' and { { name = 'Main', root = '/nowhere/repo' } } or world.projects or {}
+      end,
+    },
+    ['envctl.state.store'] = {
+      read = function()
+        if world.state_error then
+          require('envctl.err').raise('state_unreadable', 'run_state.json: broken', { hint = 'stop-all' })
+        end
+        return world.state
+      end,
+    },
+    ['envctl.state.ports_table'] = {
+      read = function()
+        return world.ledger or {}
+      end,
+    },
+    ['envctl.resume.observe'] = {
+      live = function()
+        return world.live or {}, {}
+      end,
+    },
+    ['envctl.host.port'] = {
+      check = function(n)
+        checks[#checks + 1] = n
+        if world.busy and world.busy[n] then
+          return nil, 'in use', 'EADDRINUSE'
+        end
+        return true
+      end,
+      listeners = function()
+        return world.busy or {}
+      end,
+    },
+    ['envctl.host.procfs'] = {
+      holder = function(n)
+        return world.busy[n]
+      end,
+    },
+  }, function()
+    lu.assertEquals(require('envctl.commands.explain_startup').run(ctx), 0)
+  end)
+  return printed[1], printed, checks
+end
+
+local TREES = {
+  { name = 'backend_checkout-1', root = '/nowhere/t/1' }, { name = 'backend_checkout-2', root = '/nowhere/t/2' },
+  { name = 'frontend_cart-1', root = '/nowhere/t/3' },
+}
+
+-- Every key of `want` is in `got` with a value of the same type; returns the paths that differ in value.
+local function compare(want, got, path, differs)
+  for k, v in pairs(want) do
+    local at = path .. '.' .. k
+    local mine = got[k]
+    lu.assertEquals(type(mine), type(v), at)
+    if type(v) == 'table' and not json.is_array(v) then
+      compare(v, mine, at, differs)
+    elseif json.encode_line(mine) ~= json.encode_line(v) then
+      differs[#differs + 1] = at
+    end
+  end
+  return differs
+end
+
+-- Captures of the reference: file, route, world, and where we say something else on purpose. auto_resume is about the command that
+-- is explained, not about explain-startup; dependencies are off unless enabled (decision 9); messages are worded anew.
+local GOLDEN = {
+  { 'webapp-conf-explain-startup-json.json', {}, {}, { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies' } },
+  { 'webapp-conf-explain-startup-trees-json.json', { mode = 'trees' }, {},
+    { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies', '.selection.message' } },
+  { 'trees-conf-explain-startup-trees-json.json', { mode = 'trees' }, { projects = TREES },
+    -- Preselected is what runs there already; plan files come with planning.
+    { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies', '.selection.message', '.selection.preselected_projects' } },
+  { 'trees-noconf-explain-project-json.json', { mode = 'trees', projects = { 'backend_checkout-1' } }, { projects = TREES },
+    { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies' } },
+}
+
+function M.test_the_keys_of_the_reference()
+  for _, case in ipairs(GOLDEN) do
+    local file, route, world, expected = table.unpack(case)
+    local document = run(route, world)
+    local differs = compare(json.decode(golden(file)), json.decode(json.encode(document)), '', {})
+    table.sort(differs)
+    lu.assertEquals(differs, expected, file)
+  end
+end
+
+function M.test_the_text_of_the_reference()
+  local _, lines = run({ mode = 'trees' }, { projects = TREES, json = false })
+  local wanted = {}
+  for line in golden('trees-noconf-explain-startup-trees.txt'):gmatch '[^\n]+' do
+    wanted[#wanted + 1] = line:match '^([%w_]+): '
+  end
+  for i, label in ipairs(wanted) do
+    lu.assertEquals(lines[i]:match '^([%w_]+): ', label)
+  end
+  lu.assertStrContains(lines[#wanted + 1], "'--project <tree>'")
+  lu.assertEquals({ lines[2], lines[4], lines[5], lines[7] },
+    { 'mode: trees', 'headless: True', 'selected_projects: none', 'dependencies: none' })
+end
+
+function M.test_the_table_of_the_plan()
+  local _, lines = run({}, { json = false, settings = { MAIN_FRONTEND_ENABLE = false } })
+  local text = table.concat(lines, '\n')
+  lu.assertStrContains(text, 'auto_resume: False (no_matching_state)\n')
+  lu.assertStrContains(text, 'decision: start_fresh\nplan: sha256:')
+  lu.assertStrContains(text, '\n  start  backend  8000  sh -c true\n')
+  lu.assertStrContains(text, 'ENVCTL_BACKEND_START_CMD')
+  lu.assertStrContains(text, 'skipped: Main/frontend: switched off by MAIN_FRONTEND_ENABLE')
+end
+
+function M.test_command_lines_are_quoted()
+  lu.assertEquals(explain.command_line { 'a', 'b c', "d'e", '', '--x=1,2', '$HOME' }, "a 'b c' 'd'\\''e' '' --x=1,2 $HOME")
+end
+
+function M.test_taken_ports_are_looked_at_until_the_plan_stands()
+  local busy = { [8000] = { pid = 7, command = 'one' }, [9001] = { pid = 8, command = 'two' }, [8002] = { pid = 9, command = 'three' } }
+  local d, _, checks = run({}, { busy = busy })
+  lu.assertEquals(d.plan.projects[1].ports, { backend = 8003, frontend = 9003 })
+  lu.assertStrContains(d.warnings[1].message, 'held by pid 7 (one)')
+  lu.assertEquals(#d.warnings, 1)
+  -- Everything that listens is known after the first look: only wished and final ports were tried.
+  lu.assertEquals(#checks, 4)
+end
+
+function M.test_no_look_without_conflict_and_with_lock_only()
+  local _, _, checks = run()
+  lu.assertEquals(#checks, 2)
+  local d
+  d, _, checks = run({}, { busy = { [8000] = {} }, settings = { ENVCTL_PORT_AVAILABILITY_MODE = 'lock_only' } })
+  lu.assertEquals({ #checks, d.plan.projects[1].slot }, { 0, 0 })
+end
+
+function M.test_our_own_ports_are_not_looked_at()
+  local world = {
+    state = {
+      run_id = 'run-1', mode = 'main', metadata = {},
+      services = {
+        ['Main Backend'] = { project = 'Main', service = 'backend', requested_port = 8000, actual_port = 8000, status = 'ready' },
+      },
+    },
+    live = { ['Main Backend'] = true }, busy = { [8000] = { pid = 1, command = 'ours' } },
+  }
+  local d, _, checks = run({}, world)
+  lu.assertEquals(checks, { 9000 })
+  lu.assertEquals(d.plan.projects[1].ports.backend, 8000)
+  lu.assertEquals({ d.plan.actions[1].action, d.plan.actions[2].action }, { 'restart', 'start' })
+end
+
+function M.test_a_fixed_port_that_is_taken()
+  local d = run({}, { busy = { [8123] = { pid = 3, command = 'nc -l' } }, settings = { ENVCTL_BACKEND_PORT = 8123 } })
+  lu.assertEquals({ d.decision, d.blockers[1].code, d.blockers[1].where }, { 'blocked', 'port_taken', '.envctl:1' })
+  lu.assertStrContains(d.blockers[1].message, 'port 8123 of Main/backend is held by pid 3 (nc -l)')
+end
+
+function M.test_what_cannot_be_read_is_a_blocker()
+  local d = run({}, { state_error = true })
+  lu.assertEquals({ d.decision, d.blockers[1].code, d.blockers[1].hint }, { 'blocked', 'state_unreadable', 'stop-all' })
+  d = run({}, { configured = false })
+  lu.assertEquals({ d.decision, d.blockers[1].code }, { 'blocked', 'config_missing' })
+  lu.assertNotEquals(d.plan, json.null)
+  local err = require 'envctl.err'
+  d = run({}, { errors = { err.new('config_invalid', 'x', { where = '.envctl:4' }) } })
+  lu.assertEquals({ d.blockers[1].code, d.blockers[1].where }, { 'config_invalid', '.envctl:4' })
+end
+
+function M.test_the_command_that_is_explained_decides()
+  lu.assertEquals(run({ command = 'plan' }, { projects = TREES }).mode, 'trees')
+  lu.assertEquals(run({ command = 'plan', args = { 'cart' } }, { projects = TREES }).selection.selected_projects, { 'frontend_cart-1' })
+  lu.assertEquals(run({ command = 'resume' }).blockers[1].code, 'state_missing')
+  lu.assertEquals(run({ services = { 'backend' } }).plan.projects[1].services[2], nil)
+  lu.assertEquals(run({ flags = { headless = true, frontend = false } }).skipped[1].reason, 'left out on the command line')
+end
+
+function M.test_dependencies_of_the_mode()
+  local on = { MAIN_POSTGRES_ENABLE = true, TREES_REDIS_ENABLE = true }
+  lu.assertEquals(run({}, { settings = on }).dependencies, { 'postgres' })
+  lu.assertEquals(run({ mode = 'trees' }, { settings = on }).dependencies, { 'redis' })
+  local both = run({}, { settings = { MAIN_POSTGRES_ENABLE = true, MAIN_SUPABASE_ENABLE = true } })
+  lu.assertEquals({ both.blockers[1].code, both.blockers[1].where }, { 'config_invalid', '.envctl:1' })
+  local d = run({ flags = { headless = true, main_services_local = true } }, { settings = { MAIN_POSTGRES_ENABLE = true } })
+  lu.assertEquals(d.dependencies, { 'n8n', 'supabase' })
+end
+
+function M.test_planned_ports_of_the_lists()
+  local ctx = context({}, {})
+  with_modules({
+    ['envctl.state.store'] = { read = function() end },
+    ['envctl.state.ports_table'] = {
+      read = function()
+        return { { scope = 'repo-1', project = 'Main', slot = 5, service = 'backend', port = 8005 } }
+      end,
+    },
+  }, function()
+    local facts = require 'envctl.facts'
+    local ports = facts.planned_ports(ctx, 'main', { { name = 'Main' } }).Main
+    lu.assertEquals(ports, { backend = 8005, frontend = 9005, db = 5437, redis = 6384, n8n = 5683 })
+    local trees = facts.planned_ports(ctx, 'trees', TREES)
+    lu.assertEquals(trees['frontend_cart-1'].frontend - trees['frontend_cart-1'].backend, 1000)
+  end)
+end
+
+return M
