@@ -145,14 +145,23 @@ local function recorded_projects(facts)
   return out
 end
 
-local function preselected(facts, discovered)
+-- Of the trees: those of the saved state that are still there, else those that belong to plan files.
+local function preselected(facts, plans)
   local recorded, out = recorded_projects(facts), {}
-  for _, p in ipairs(discovered) do
-    if facts.mode == 'trees' and recorded[p.name] then
+  for _, p in ipairs(facts.discovered) do
+    if recorded[p.name] then
       out[#out + 1] = p.name
     end
   end
-  return out
+  return #out > 0 and out or require('envctl.repo.plans').projects_of(plans, facts.discovered)
+end
+
+-- Plan files are only looked for where a choice depends on them.
+local function plan_files(ctx, facts, route)
+  if facts.mode ~= 'trees' or #route.projects > 0 then
+    return {}
+  end
+  return require('envctl.repo.plans').list(ctx.roots, ctx.settings)
 end
 
 local function uses_user_env(services)
@@ -172,6 +181,14 @@ local function uses_user_env(services)
 end
 
 local function detected(facts, project, settings, off)
+  if project.missing then
+    local text = 'the worktree of ' .. project.name .. ' is gone: ' .. project.root
+    local gone = { code = 'worktree_missing', message = text, hint = 'run git worktree prune', where = project.name }
+    return {
+      name = project.name, mode = facts.mode, root = project.root, services = {}, skipped = {}, warnings = {},
+      problems = { gone },
+    }
+  end
   local found = require('envctl.detect').services({
     name = project.name, mode = facts.mode, root = project.root, off = off,
   }, settings)
@@ -188,10 +205,6 @@ local function detected(facts, project, settings, off)
     problems = found.problems,
     warnings = found.warnings,
   }
-end
-
-local function discovered_projects(ctx, mode)
-  return require('envctl.repo.projects').discover(ctx.roots, ctx.settings, mode)
 end
 
 -- `backend=false` on the command line leaves a service out of this one start.
@@ -231,8 +244,9 @@ function M.gather(ctx, opts)
     interactive_tty = tty,
     scope_id = ctx.paths.scope_id,
     control_root = ctx.roots.root,
-    configured = settings.config_exists == true,
+    configured = settings.configured == true,
     config_errors = plain_errors(settings.errors),
+    config_warnings = plain_errors(settings.warnings),
     config = M.config(settings, mode, flags),
     no_resume = flags.no_resume == true,
     startup_detour = (flags.planning_prs or flags.setup_worktree or flags.setup_worktrees) ~= nil,
@@ -241,8 +255,9 @@ function M.gather(ctx, opts)
     projects = {},
   }
   read_saved(facts, ctx)
-  facts.discovered = discovered_projects(ctx, mode)
-  facts.preselected = preselected(facts, facts.discovered)
+  facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
+  local plans = plan_files(ctx, facts, route)
+  facts.preselected = mode == 'trees' and preselected(facts, plans) or {}
   facts.selection = require('envctl.plan.selection').select {
     command = command,
     mode = mode,
@@ -252,6 +267,7 @@ function M.gather(ctx, opts)
     discovered = facts.discovered,
     preselected = facts.preselected,
     recorded = recorded_projects(facts),
+    plans = plans,
   }
   if facts.config.startup_enabled then
     local off = switched_off(flags)

@@ -85,6 +85,8 @@ return function()
     return 0
   elseif first == '__keeper' then
     return keeper(argv[2])
+  elseif first == '__script-host' then
+    return require('envctl.script.child').main()
   end
   local router = require 'envctl.cli.router'
   local as_json = router.wants_json(argv)

@@ -271,6 +271,12 @@ bool ec_confine_apply(ec_confine_report *out, const ec_confine_opts *opts, ec_er
         return ec_err_errno(err, errno, "PR_SET_PDEATHSIG");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return ec_err_errno(err, errno, "PR_SET_NO_NEW_PRIVS");
+    // The pipes are read and written without waiting for anything else: poll is not among what is left.
+    for (int fd = 0; fd <= 1; fd++) {
+        int flags = fcntl(fd, F_GETFL);
+        if (flags >= 0 && (flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
+            return ec_err_errno(err, errno, "descriptor %d", fd);
+    }
     if (chdir("/") != 0)
         return ec_err_errno(err, errno, "/");
     out->landlock = apply_landlock(out);

@@ -21,6 +21,7 @@ int envctl_traceback(lua_State *L);
 void envctl_add_searcher(lua_State *L);
 
 // The host modules, one l*.c each.
+int luaopen_envctl_host_confine(lua_State *L);
 int luaopen_envctl_host_fs(lua_State *L);
 int luaopen_envctl_host_git(lua_State *L);
 int luaopen_envctl_host_hash(lua_State *L);

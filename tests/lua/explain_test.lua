@@ -36,7 +36,7 @@ end
 
 local function context(route, world)
   local values = setmetatable(world.settings or {}, { __index = DEFAULTS })
-  local settings = { config_exists = world.configured ~= false, errors = world.errors or {}, warnings = {} }
+  local settings = { configured = world.configured ~= false, errors = world.errors or {}, warnings = {} }
   function settings.get(_, key)
     return values[key]
   end
@@ -67,8 +67,16 @@ local function run(route, world)
   local checks = {}
   with_modules({
     ['envctl.repo.projects'] = {
-      discover = function(_, _, mode)
+      list = function(_, _, mode)
         return mode == 'main' and { { name = 'Main', root = '/nowhere/repo' } } or world.projects or {}
+      end,
+    },
+    ['envctl.repo.plans'] = {
+      list = function()
+        return world.plans or {}
+      end,
+      projects_of = function()
+        return world.planned or {}
       end,
     },
     ['envctl.state.store'] = {
@@ -138,9 +146,9 @@ local GOLDEN = {
   { 'webapp-conf-explain-startup-json.json', {}, {}, { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies' } },
   { 'webapp-conf-explain-startup-trees-json.json', { mode = 'trees' }, {},
     { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies', '.selection.message' } },
-  { 'trees-conf-explain-startup-trees-json.json', { mode = 'trees' }, { projects = TREES },
-    -- Preselected is what runs there already; plan files come with planning.
-    { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies', '.selection.message', '.selection.preselected_projects' } },
+  { 'trees-conf-explain-startup-trees-json.json', { mode = 'trees' },
+    { projects = TREES, planned = { 'backend_checkout-1', 'backend_checkout-2', 'frontend_cart-1' } },
+    { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies', '.selection.message' } },
   { 'trees-noconf-explain-project-json.json', { mode = 'trees', projects = { 'backend_checkout-1' } }, { projects = TREES },
     { '.auto_resume.eligible', '.auto_resume.reason', '.dependencies' } },
 }

@@ -357,7 +357,7 @@ end
 -- Selection: input -> required, reason, selected, codes of problems.
 local function select(with)
   local input = {
-    command = 'start', mode = 'trees', headless = true, projects = {}, args = {}, preselected = { 'cart-1' }, recorded = {},
+    command = 'start', mode = 'trees', headless = true, projects = {}, args = {}, preselected = { 'cart-1' }, recorded = {}, plans = {},
     discovered = { { name = 'cart-1' }, { name = 'checkout-1' }, { name = 'checkout-2' } },
   }
   for k, v in pairs(with) do
@@ -373,6 +373,10 @@ end
 
 function M.test_selection()
   local main = { { name = 'Main' } }
+  local plans = {
+    { id = 'web/checkout.md', feature = 'checkout' }, { id = 'web/cart.md', feature = 'cart' }, { id = 'web/new.md', feature = 'web_new' },
+    { id = 'a/twice.md', feature = 'a_twice' }, { id = 'b/twice.md', feature = 'b_twice' },
+  }
   for i, case in ipairs {
     { { mode = 'main', discovered = main }, { false, 'none', { 'Main' }, {} } },
     { {}, { true, 'headless_tree_start_requires_explicit_selection', {}, {} } },
@@ -384,8 +388,17 @@ function M.test_selection()
     { { projects = { 'nope', 'cart-1' } }, { false, 'explicit_project_filters', { 'cart-1' }, { 'unknown_target' } } },
     { { projects = { '' } }, { false, 'explicit_project_filters', {}, { 'unknown_target' } } },
     { { args = { 'cart-1' } }, { false, 'explicit_project_filters', { 'cart-1' }, {} } },
-    { { command = 'plan' }, { true, 'headless_plan_requires_explicit_selection', {}, {} } },
-    { { command = 'plan', headless = false }, { true, 'interactive_plan_selector', {}, {} } },
+    { { command = 'plan' }, { true, 'no_planning_files', {}, {} } },
+    { { command = 'plan', plans = plans }, { true, 'headless_plan_requires_explicit_selection', {}, {} } },
+    { { command = 'plan', plans = plans, headless = false }, { true, 'interactive_plan_selector', {}, {} } },
+    { { command = 'plan', plans = plans, args = { 'web/checkout.md' } },
+      { false, 'explicit_plan_selectors', { 'checkout-1', 'checkout-2' }, {} } },
+    { { command = 'plan', plans = plans, args = { 'Checkout', 'cart' } },
+      { false, 'explicit_plan_selectors', { 'cart-1', 'checkout-1', 'checkout-2' }, {} } },
+    { { command = 'plan', plans = plans, args = { 'web/new' } }, { false, 'explicit_plan_selectors', {}, { 'not_available' } } },
+    { { command = 'plan', plans = plans, args = { 'twice' } }, { false, 'explicit_plan_selectors', {}, { 'plan_ambiguous' } } },
+    { { command = 'plan', plans = plans, args = { 'cart-1' } }, { false, 'explicit_project_filters', { 'cart-1' }, {} } },
+    { { command = 'plan', plans = plans, args = { 'nope' } }, { false, 'explicit_project_filters', {}, { 'unknown_target' } } },
     { { command = 'plan', args = { 'checkout' } }, { false, 'explicit_project_filters', { 'checkout-1', 'checkout-2' }, {} } },
     { { command = 'resume', recorded = { ['cart-1'] = true } }, { false, 'none', { 'cart-1' }, {} } },
     { { command = 'restart', recorded = { ['cart-1'] = true } }, { false, 'none', { 'cart-1' }, {} } },

@@ -4,10 +4,10 @@ local M = {}
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
-  local inner = ctx.route.explain
+  local inner = ctx.route.explain or ctx.route
   local _, document = require('envctl.facts').plan(ctx, {
     route = inner,
-    command = inner and inner.command or 'start',
+    command = inner.command ~= 'explain-startup' and inner.command or 'start',
   })
   if ctx.out.is_json then
     ctx.out.json(document)

@@ -118,16 +118,92 @@ end
 
 local TREE_MESSAGE = "Run 'envctl list-trees --json', then name a tree: '--project <tree>' or '--plan <selector>'."
 local PLAN_MESSAGE = "Run 'envctl list-trees --json', then name what to plan: '--headless --plan <selector>'."
+local NO_PLANS_MESSAGE = "There are no plan files. Name a tree: 'envctl plan <tree>', or use --trees."
+
+-- The plans that a selector can mean: by path, by file name, by feature; with or without .md.
+local function plans_of(token, plans)
+  local wanted, hits = token:lower():gsub('%.md$', ''), {}
+  for _, plan in ipairs(plans) do
+    local id = plan.id:lower():gsub('%.md$', '')
+    if wanted == id or wanted == id:match('[^/]*$') or wanted == plan.feature then
+      hits[#hits + 1] = plan
+    end
+  end
+  return hits
+end
+
+-- Resolves every selector to one plan; nil when one of them is no plan.
+local function resolve_plans(input, result)
+  local out = {}
+  for _, token in ipairs(input.args) do
+    local hits = plans_of(token, input.plans)
+    if #hits == 0 then
+      return nil
+    elseif #hits > 1 then
+      local ids = {}
+      for i, plan in ipairs(hits) do
+        ids[i] = plan.id
+      end
+      result.problems[#result.problems + 1] = {
+        code = 'plan_ambiguous',
+        message = string.format('plan "%s" fits %s', token, table.concat(ids, ', ')),
+        hint = 'give its path below the planning directory',
+        candidates = ids,
+      }
+    else
+      out[#out + 1] = hits[1]
+    end
+  end
+  return out
+end
+
+local function trees_of_plans(input, plans, result)
+  local features, met = {}, {}
+  for _, plan in ipairs(plans) do
+    features[plan.feature] = true
+  end
+  for _, p in ipairs(input.discovered) do
+    local feature = p.feature or p.name:gsub('%-%d+$', '')
+    if features[feature] then
+      met[feature] = true
+      result.selected[#result.selected + 1] = p
+    end
+  end
+  for _, plan in ipairs(plans) do
+    if not met[plan.feature] then
+      met[plan.feature] = true
+      result.problems[#result.problems + 1] = {
+        code = 'not_available',
+        message = 'there is no worktree for ' .. plan.id .. ', and this envctl does not make worktrees yet',
+        hint = 'make one: git worktree add -b ' .. plan.feature .. '-1 trees/' .. plan.feature .. '/1',
+      }
+    end
+  end
+end
 
 local function for_plan(input, result)
+  local plans = input.plans
   if #input.args > 0 then
-    result.reason = input.planning_files and 'explicit_plan_selectors' or 'explicit_project_filters'
-    result.planning_files = input.planning_files
-    result.selected = by_substring(input.args, input.discovered, result.problems)
+    local named = #plans > 0 and resolve_plans(input, result)
+    if named then
+      result.reason, result.planning_files = 'explicit_plan_selectors', {}
+      for i, plan in ipairs(named) do
+        result.planning_files[i] = plan.id
+      end
+      trees_of_plans(input, named, result)
+    else
+      result.reason = 'explicit_project_filters'
+      result.selected = by_substring(input.args, input.discovered, result.problems)
+    end
+    return result
+  end
+  result.required = true
+  if #plans == 0 then
+    result.reason, result.message = 'no_planning_files', NO_PLANS_MESSAGE
   elseif input.headless then
-    result.required, result.reason, result.message = true, 'headless_plan_requires_explicit_selection', PLAN_MESSAGE
+    result.reason, result.message = 'headless_plan_requires_explicit_selection', PLAN_MESSAGE
   else
-    result.required, result.reason = true, 'interactive_plan_selector'
+    result.reason = 'interactive_plan_selector'
   end
   return result
 end
@@ -152,7 +228,7 @@ end
 ---@field discovered {name: string, root: string}[]
 ---@field preselected string[]
 ---@field recorded table<string, boolean> projects of the saved state of this mode
----@field planning_files string[]?
+---@field plans {id: string, feature: string}[] plan files
 
 ---@class envctl.plan.Selection
 ---@field required boolean somebody has to choose first

@@ -1,0 +1,361 @@
+// envctl.host.confine: the script host's cage, and what a script may use of time and memory. Stub:
+// lua/_meta/envctl/host/confine.lua
+//
+// Time: a timer of processor time sends SIGPROF. Its handler asks Lua for a hook at the next instruction, which raises
+// an error that names the script's line. Where that does not end it (a C function that never returns, a finaliser, a
+// handler that swallows every error), the handler itself writes the line to the pipe and ends the process.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "envctl/confine.h"
+#include "lx.h"
+#include "state.h"
+
+#define BUF_TYPE "envctl.confine.buffer"
+#define AGAIN_MS 50 // between the signals after the first one
+#define GRACE    4  // so many of them before the process is ended
+
+typedef struct place {
+    char file[160];
+    int line;
+} place;
+
+// One process runs one script host: signal handlers and allocators have no other way to know it.
+static struct {
+    lua_State *volatile running; // whose line counts
+    volatile sig_atomic_t signals;
+} guard;
+
+static struct {
+    lua_Alloc f;
+    void *ud;
+    size_t used, limit;
+    bool refused;
+    place at;
+} memory;
+
+static eb_buf input;
+
+// --- where a script is -----------------------------------------------------------------------------------------------
+
+// The innermost frame of a script: its chunks are called "=name", ours "@name". Only reads; called from the signal
+// handler and the allocator as well.
+static bool find_place(lua_State *L, place *out)
+{
+    lua_Debug ar;
+    for (int level = 0; level < 1000 && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.source[0] != '=' || ar.what[0] == 'C' || ar.currentline <= 0)
+            continue;
+        size_t n = strnlen(ar.source + 1, sizeof out->file - 1);
+        memcpy(out->file, ar.source + 1, n);
+        out->file[n] = '\0';
+        out->line = ar.currentline;
+        return true;
+    }
+    return false;
+}
+
+// --- processor time --------------------------------------------------------------------------------------------------
+
+static void raise_budget(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    place at;
+    if (guard.signals == 0) { // left over from an earlier call
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    // Not luaL_error: the position is that of the script, not that of our own code below it.
+    if (find_place(L, &at))
+        lua_pushfstring(L, "%s:%d: ran for 1 s", at.file, at.line);
+    else
+        lua_pushliteral(L, "ran for 1 s");
+    lua_error(L);
+}
+
+static size_t add_text(char *to, size_t at, size_t size, const char *text)
+{
+    for (; *text && at + 1 < size; text++)
+        to[at++] = (*text == '"' || *text == '\\' || (unsigned char)*text < ' ') ? '?' : *text;
+    return at;
+}
+
+static size_t add_number(char *to, size_t at, size_t size, int n)
+{
+    char digits[12];
+    int i = 0;
+    do {
+        digits[i++] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    while (i > 0 && at + 1 < size)
+        to[at++] = digits[--i];
+    return at;
+}
+
+// Async-signal-safe. A line of its own, whatever was being written.
+static void last_words(lua_State *L)
+{
+    char line[256] = "\n{\"fatal\":{\"why\":\"cpu\"";
+    size_t at = strlen(line);
+    place p;
+    if (L && find_place(L, &p)) {
+        memcpy(line + at, ",\"file\":\"", 9);
+        at = add_text(line, at + 9, sizeof line - 40, p.file);
+        memcpy(line + at, "\",\"line\":", 9);
+        at = add_number(line, at + 9, sizeof line, p.line);
+    }
+    memcpy(line + at, "}}\n", 3);
+    ssize_t n = write(STDOUT_FILENO, line, at + 3);
+    (void)n;
+    _exit(70);
+}
+
+static void on_budget(int signum)
+{
+    (void)signum;
+    int saved = errno;
+    lua_State *L = guard.running;
+    guard.signals = guard.signals + 1;
+    if (!L || guard.signals > GRACE)
+        last_words(L);
+    lua_sethook(L, raise_budget, LUA_MASKCOUNT, 1);
+    errno = saved;
+}
+
+static lua_Integer set_timer(lua_Integer ms)
+{
+    struct itimerval next = {0}, old = {0};
+    next.it_value.tv_sec = (time_t)(ms / 1000);
+    next.it_value.tv_usec = (suseconds_t)(ms % 1000 * 1000);
+    next.it_interval.tv_usec = ms > 0 ? AGAIN_MS * 1000 : 0;
+    setitimer(ITIMER_PROF, &next, &old);
+    return (lua_Integer)old.it_value.tv_sec * 1000 + old.it_value.tv_usec / 1000;
+}
+
+static int l_arm(lua_State *L)
+{
+    lua_Integer ms = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, ms > 0 && ms <= 3600000, 1, "1..3600000 expected");
+    struct sigaction action = {.sa_handler = on_budget, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGPROF, &action, NULL);
+    guard.running = L;
+    guard.signals = 0;
+    memory.refused = false;
+    lua_pushinteger(L, set_timer(ms));
+    return 1;
+}
+
+static int l_disarm(lua_State *L)
+{
+    lua_Integer left = luaL_optinteger(L, 1, 0);
+    set_timer(left > 0 ? left : 0);
+    guard.running = left > 0 ? L : NULL;
+    guard.signals = 0;
+    lua_sethook(L, NULL, 0, 0);
+    return 0;
+}
+
+static int l_running(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    if (guard.running)
+        guard.running = co ? co : L;
+    return 0;
+}
+
+static int l_tripped(lua_State *L)
+{
+    lua_pushboolean(L, guard.signals > 0);
+    return 1;
+}
+
+// --- memory ----------------------------------------------------------------------------------------------------------
+
+static void *counted_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
+{
+    (void)ud;
+    size_t old = ptr ? osize : 0; // without a block, osize is a kind of object
+    void *p = NULL;
+    if (nsize <= old || memory.used - old + nsize <= memory.limit)
+        p = memory.f(memory.ud, ptr, osize, nsize);
+    if (p || nsize == 0)
+        memory.used = memory.used - old + nsize;
+    else if (guard.running)
+        memory.refused = find_place(guard.running, &memory.at);
+    return p;
+}
+
+static int l_limit_memory(lua_State *L)
+{
+    lua_Integer bytes = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, bytes > 0 && bytes < (lua_Integer)1 << 40, 1, "bytes expected");
+    if (!memory.f)
+        memory.f = lua_getallocf(L, &memory.ud);
+    memory.used = ((size_t)lua_gc(L, LUA_GCCOUNT) << 10) + (size_t)lua_gc(L, LUA_GCCOUNTB);
+    memory.limit = memory.used + (size_t)bytes;
+    lua_setallocf(L, counted_alloc, NULL);
+    return 0;
+}
+
+static int l_refused(lua_State *L)
+{
+    if (!memory.refused)
+        return 0;
+    lua_pushstring(L, memory.at.file);
+    lua_pushinteger(L, memory.at.line);
+    return 2;
+}
+
+// --- the cage --------------------------------------------------------------------------------------------------------
+
+static void push_report(lua_State *L, const ec_confine_report *r)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushboolean(L, r->seccomp);
+    lua_setfield(L, -2, "seccomp");
+    lua_pushstring(L, r->seccomp_why[0] ? r->seccomp_why : NULL);
+    lua_setfield(L, -2, "seccomp_why");
+    lua_pushinteger(L, r->landlock);
+    lua_setfield(L, -2, "landlock");
+    lua_pushstring(L, r->landlock_why[0] ? r->landlock_why : NULL);
+    lua_setfield(L, -2, "landlock_why");
+}
+
+static int l_probe(lua_State *L)
+{
+    ec_confine_report r;
+    ec_confine_probe(&r);
+    push_report(L, &r);
+    return 1;
+}
+
+static int l_apply(lua_State *L)
+{
+    static const char *const fields[] = {"memory", "cpu_seconds", NULL};
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lx_check_fields(L, 1, fields);
+    const ec_confine_opts opts = {
+        .memory = (uint64_t)lx_opt_integer(L, 1, "memory", 96 << 20, 1 << 20, (lua_Integer)1 << 40),
+        .cpu_seconds = (unsigned)lx_opt_integer(L, 1, "cpu_seconds", 60, 1, 86400),
+    };
+    ec_confine_report r;
+    ec_err err;
+    if (!ec_confine_apply(&r, &opts, &err))
+        return lx_fail(L, &err);
+    push_report(L, &r);
+    return 1;
+}
+
+static int l_exit(lua_State *L)
+{
+    _exit((int)luaL_checkinteger(L, 1));
+}
+
+static int l_read_line(lua_State *L)
+{
+    size_t max = (size_t)luaL_checkinteger(L, 1), seen = 0;
+    ec_err err;
+    for (;;) {
+        char *newline = input.size > seen ? memchr(input.data + seen, '\n', input.size - seen) : NULL;
+        if (newline) {
+            size_t n = (size_t)(newline - input.data);
+            lua_pushlstring(L, input.data, n);
+            eb_drop(&input, n + 1);
+            return 1;
+        }
+        seen = input.size;
+        if (seen > max) {
+            ec_err_set(&err, "EFBIG", "stdin: a line of more than %zu bytes", max);
+            return lx_fail(L, &err);
+        }
+        ssize_t n = read(STDIN_FILENO, eb_reserve(&input, 65536), 65536);
+        if (n > 0) {
+            input.size += (size_t)n;
+        } else if (n == 0) {
+            lua_pushnil(L);
+            return 1;
+        } else if (errno != EINTR) {
+            ec_err_errno(&err, errno, "stdin");
+            return lx_fail(L, &err);
+        }
+    }
+}
+
+static int l_write(lua_State *L)
+{
+    size_t size;
+    const char *data = luaL_checklstring(L, 1, &size);
+    while (size > 0) {
+        ssize_t n = write(STDOUT_FILENO, data, size);
+        if (n > 0) {
+            data += n;
+            size -= (size_t)n;
+        } else if (n < 0 && errno != EINTR) {
+            ec_err err;
+            ec_err_errno(&err, errno, "stdout");
+            return lx_fail(L, &err);
+        }
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+// --- files -----------------------------------------------------------------------------------------------------------
+
+static int free_buffer(lua_State *L)
+{
+    eb_free(lua_touserdata(L, 1));
+    return 0;
+}
+
+static int l_read(lua_State *L)
+{
+    const char *dir = lx_check_path(L, 1), *path = lx_check_path(L, 2);
+    lua_Integer max = luaL_checkinteger(L, 3);
+    luaL_argcheck(L, max >= 0, 3, "cannot be negative");
+    eb_buf *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (eb_buf){0};
+    luaL_setmetatable(L, BUF_TYPE);
+    ec_beneath st;
+    ec_err err;
+    if (!ec_confine_read(b, &st, dir, path, (size_t)max, &err))
+        return lx_fail(L, &err);
+    lua_pushlstring(L, b->data ? b->data : "", b->size);
+    eb_free(b);
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, (lua_Integer)st.uid);
+    lua_setfield(L, -2, "uid");
+    lua_pushinteger(L, (lua_Integer)st.mode);
+    lua_setfield(L, -2, "mode");
+    return 2;
+}
+
+int luaopen_envctl_host_confine(lua_State *L)
+{
+    static const luaL_Reg none[] = {{NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"probe", l_probe},
+        {"apply", l_apply},
+        {"exit", l_exit},
+        {"read_line", l_read_line},
+        {"write", l_write},
+        {"arm", l_arm},
+        {"disarm", l_disarm},
+        {"running", l_running},
+        {"tripped", l_tripped},
+        {"refused", l_refused},
+        {"limit_memory", l_limit_memory},
+        {"read", l_read},
+        {NULL, NULL},
+    };
+    lx_new_type(L, BUF_TYPE, none, free_buffer);
+    luaL_newlib(L, functions);
+    return 1;
+}
