@@ -18,6 +18,10 @@ function Err:__tostring()
   return self.message
 end
 
+-- What to do about a disk that refuses writing is the same wherever it is met.
+local DISK_HINT = 'free some space, or set RUN_SH_RUNTIME_DIR to a directory that can be written'
+local DISK = { ENOSPC = true, EDQUOT = true, EROFS = true }
+
 --- Makes an error object without raising it.
 ---@param code string
 ---@param message string
@@ -28,7 +32,7 @@ function M.new(code, message, opts)
   return setmetatable({
     code = code,
     message = message,
-    hint = opts.hint,
+    hint = opts.hint or (opts.data and DISK[opts.data.errno] and DISK_HINT) or nil,
     where = opts.where,
     data = opts.data,
     exit = opts.exit,

@@ -180,6 +180,40 @@ local function uses_user_env(services)
   return false
 end
 
+-- Problems of the launch env sections: they stop a start like any other bad value.
+local function check_sections(facts, settings)
+  for _, p in ipairs(settings.sections.problems) do
+    local list = p.warning and facts.config_warnings or facts.config_errors
+    list[#list + 1] = {
+      code = 'config_invalid', message = p.message, hint = p.hint, where = settings.shown .. ':' .. p.line,
+    }
+  end
+end
+
+-- Adds what the launch env sections say to a service. Lines without a source are left out, which is said.
+local function add_launch_env(facts, settings, project, service)
+  local sections = settings.sections
+  if #sections.list == 0 then
+    return
+  end
+  local resolved = require('envctl.config.launch_env').resolve(sections, service.name, project.sources or {})
+  for _, v in ipairs(resolved.variables) do
+    service.env[v.name] = v.value:gsub('%${', '$${') -- it is filled in already
+    service.secrets = service.secrets or {}
+    service.secrets[v.name] = v.secret or nil
+    service.origin['env.' .. v.name] = { layer = 'dotenv', file = settings.shown, line = v.line }
+  end
+  for _, skipped in ipairs(resolved.skipped) do
+    facts.notices[#facts.notices + 1] = {
+      code = 'launch_env_skipped',
+      message = string.format('%s is left out: %s is not there', skipped.name, skipped.missing),
+      where = settings.shown .. ':' .. skipped.line,
+      project = project.name,
+      service = service.name,
+    }
+  end
+end
+
 local function detected(facts, project, settings, off)
   if project.missing then
     local text = 'the worktree of ' .. project.name .. ' is gone: ' .. project.root
@@ -192,6 +226,9 @@ local function detected(facts, project, settings, off)
   local found = require('envctl.detect').services({
     name = project.name, mode = facts.mode, root = project.root, off = off,
   }, settings)
+  for _, service in ipairs(found.services) do
+    add_launch_env(facts, settings, project, service)
+  end
   if uses_user_env(found.services) then
     facts.env = require('envctl.host.sys').environ()
   end
@@ -251,9 +288,11 @@ function M.gather(ctx, opts)
     no_resume = flags.no_resume == true,
     startup_detour = (flags.planning_prs or flags.setup_worktree or flags.setup_worktrees) ~= nil,
     service_filter = #route.services > 0 and route.services or nil,
+    notices = {},
     busy = {},
     projects = {},
   }
+  check_sections(facts, settings)
   read_saved(facts, ctx)
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
   local plans = plan_files(ctx, facts, route)
@@ -377,38 +416,6 @@ function M.plan(ctx, opts)
   end
   local document, secrets = require('envctl.plan').build(facts)
   return facts, document, secrets
-end
-
-local REFERENCE_IDS = { { 'backend', 'service' }, { 'frontend', 'service' }, { 'postgres', 'dependency', 'db' },
-  { 'redis', 'dependency' }, { 'n8n', 'dependency' } }
-
---- Planned ports of projects under the reference's names (backend, frontend, db, redis, n8n), nothing looked at or reserved.
----@param ctx table
----@param mode 'main'|'trees'
----@param projects {name: string}[] all of this mode, sorted
----@return table<string, table<string, integer>> by project name
-function M.planned_ports(ctx, mode, projects)
-  local facts = {
-    mode = mode,
-    scope_id = ctx.paths.scope_id,
-    discovered = projects,
-    busy = {},
-    config = M.config(ctx.settings, mode, {}),
-  }
-  read_saved(facts, ctx)
-  local list = {}
-  for i, project in ipairs(projects) do
-    local wants = {}
-    for k, id in ipairs(REFERENCE_IDS) do
-      wants[k] = { id = id[3] or id[1], base = facts.config.bases[id[1]].port, kind = id[2] }
-    end
-    list[i] = { name = project.name, wants = wants }
-  end
-  local out = {}
-  for name, result in pairs(require('envctl.plan.ports').assign_all(facts, list)) do
-    out[name] = result.ports
-  end
-  return out
 end
 
 return M

@@ -92,7 +92,7 @@ return function()
   local as_json = router.wants_json(argv)
   local ok, route = xpcall(router.parse, traceback, argv)
   if not ok then
-    return fail(route, nil, as_json)
+    return fail(route, router.seen, as_json)
   end
   as_json = route.flags.json == true
   local code

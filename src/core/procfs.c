@@ -38,8 +38,9 @@ bool ec_stat_parse(ec_stat *out, const char *text, size_t size)
     int ppid, pgrp, session;
     unsigned long long start;
     char state;
-    if (sscanf(rest, " %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &ppid, &pgrp,
-               &session, &start) != 5)
+    // Fields 3 to 6, then 15 that nobody asked for, then 22.
+    if (sscanf(rest, " %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &ppid,
+               &pgrp, &session, &start) != 5)
         return false;
     out->pid = (pid_t)pid;
     out->ppid = ppid;

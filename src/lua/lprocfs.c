@@ -308,8 +308,9 @@ static void push_command(lua_State *L, pid_t pid)
 {
     eb_buf b = {0};
     if (ec_procfs_read(&b, pid, "cmdline") && b.size > 0) {
+        // One line for messages: arguments are separated by NUL and may contain anything.
         for (size_t i = 0; i + 1 < b.size; i++)
-            if (b.data[i] == '\0')
+            if ((unsigned char)b.data[i] < ' ' || b.data[i] == 127)
                 b.data[i] = ' ';
         size_t n = strnlen(b.data, b.size);
         lua_pushlstring(L, b.data, n > 120 ? 120 : n);

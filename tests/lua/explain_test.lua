@@ -36,7 +36,8 @@ end
 
 local function context(route, world)
   local values = setmetatable(world.settings or {}, { __index = DEFAULTS })
-  local settings = { configured = world.configured ~= false, errors = world.errors or {}, warnings = {} }
+  local settings = { configured = world.configured ~= false, errors = world.errors or {}, warnings = {}, shown = '.envctl',
+    sections = world.sections or { list = {}, problems = {} } }
   function settings.get(_, key)
     return values[key]
   end
@@ -260,22 +261,26 @@ function M.test_dependencies_of_the_mode()
   lu.assertEquals(d.dependencies, { 'n8n', 'supabase' })
 end
 
-function M.test_planned_ports_of_the_lists()
-  local ctx = context({}, {})
-  with_modules({
-    ['envctl.state.store'] = { read = function() end },
-    ['envctl.state.ports_table'] = {
-      read = function()
-        return { { scope = 'repo-1', project = 'Main', slot = 5, service = 'backend', port = 8005 } }
-      end,
+function M.test_launch_env_sections()
+  local launch_env = require 'envctl.config.launch_env'
+  local sections = launch_env.parse { {
+    name = 'backend', start = 3, stop = 9,
+    lines = {
+      { line = 4, text = 'GREETING=hello $HOME' }, { line = 5, text = 'AGAIN=${GREETING}!' },
+        { line = 6, text = 'DB=${ENVCTL_SOURCE_DATABASE_URL}' },
+      { line = 7, text = 'API_TOKEN=hush' }, { line = 8, text = 'PORT=1' },
     },
-  }, function()
-    local facts = require 'envctl.facts'
-    local ports = facts.planned_ports(ctx, 'main', { { name = 'Main' } }).Main
-    lu.assertEquals(ports, { backend = 8005, frontend = 9005, db = 5437, redis = 6384, n8n = 5683 })
-    local trees = facts.planned_ports(ctx, 'trees', TREES)
-    lu.assertEquals(trees['frontend_cart-1'].frontend - trees['frontend_cart-1'].backend, 1000)
-  end)
+  } }
+  local d = run({}, { sections = sections })
+  local backend, frontend = d.plan.projects[1].services[1], d.plan.projects[1].services[2]
+  lu.assertEquals({ backend.env.GREETING, backend.env.AGAIN, backend.env.DB, backend.env.API_TOKEN, backend.env.PORT },
+    { 'hello $HOME', 'hello $HOME!', nil, '***', '1' })
+  lu.assertNil(frontend.env.GREETING)
+  lu.assertEquals(backend.origin['env.GREETING'], { layer = 'dotenv', file = '.envctl', line = 4, evidence = json.null })
+  lu.assertEquals({ d.notices[1].code, d.notices[1].where, #d.notices }, { 'launch_env_skipped', '.envctl:6', 1 })
+  sections = launch_env.parse { { name = 'shared', start = 3, stop = 5, lines = { { line = 4, text = 'A=${B}' } } } }
+  d = run({}, { sections = sections })
+  lu.assertEquals({ d.blockers[1].code, d.blockers[1].where }, { 'config_invalid', '.envctl:4' })
 end
 
 return M

@@ -139,12 +139,13 @@ M.list = {
     usage = 'show-config [--all] [--json]', examples = { 'envctl show-config', 'envctl show-config --json' },
   },
   {
-    name = 'list-targets', section = 'Look', class = 'inspection', reference = true, groups = {},
+    name = 'list-targets', section = 'Look', class = 'inspection', reference = true, groups = { 'status' },
     summary = 'list projects', usage = 'list-targets [--main|--trees] [--json]',
     examples = { 'envctl list-targets --json', 'envctl list-targets --trees' },
   },
   {
-    name = 'list-trees', section = 'Look', class = 'inspection', reference = true, groups = {}, modes = 'trees',
+    name = 'list-trees', section = 'Look', class = 'inspection', reference = true, groups = { 'status' },
+    modes = 'trees',
     summary = 'list worktrees', usage = 'list-trees [--json]', examples = { 'envctl list-trees --json' },
   },
   {

@@ -6,6 +6,10 @@ local flags = require 'envctl.cli.flags'
 
 local M = {}
 
+--- Command of the line that is being parsed, as far as it is known: for errors.
+---@type string?
+M.seen = nil
+
 ---@class envctl.Route
 ---@field command string
 ---@field mode 'main'|'trees'|nil when it was given
@@ -234,7 +238,7 @@ local function set_command(p, command, token)
     return
   end
   if not p.command then
-    p.command = command
+    p.command, M.seen = command, command.name
   elseif p.command.name == 'explain-startup' and commands.starts[command.name] then
     if p.inner and p.inner ~= command then
       usage('conflicting_options', 'two commands: `' .. p.inner.name .. '` and `' .. token .. '`', 'give one of them')
@@ -477,6 +481,7 @@ end
 ---@param argv string[]
 ---@return envctl.Route
 function M.parse(argv)
+  M.seen = nil
   local p = {
     tokens = argv, at = 1, used = {}, pending = {},
     route = { flags = {}, projects = {}, services = {}, args = {} },

@@ -12,8 +12,9 @@ function M.run(ctx)
   if ctx.out.is_json then
     ctx.out.json(document)
   else
+    local clean = require('envctl.ui.clean').text
     for _, line in ipairs(require('envctl.plan.explain').lines(document)) do
-      ctx.out.text(line)
+      ctx.out.text(clean(line))
     end
   end
   return 0

@@ -276,6 +276,16 @@ local function from_file(settings)
   end
 end
 
+-- What is wrong in the launch environments is told here, not first at launch.
+local function from_sections(settings)
+  if not settings.scan or #settings.scan.sections == 0 then
+    return
+  end
+  for _, p in ipairs(settings.sections.problems) do
+    problem(p.warning and settings.warnings or settings.errors, p.message, settings.shown .. ':' .. p.line, p.hint)
+  end
+end
+
 local function from_environment(settings, env)
   for name, text in pairs(env) do
     local defs = definitions(name)
@@ -357,6 +367,7 @@ function M.load(roots, route, env)
   settings.shown = path.shown(settings.source_path or settings.config_file, roots.root)
   read_source(settings)
   from_file(settings)
+  from_sections(settings)
   from_environment(settings, env)
   if route then
     from_flags(settings, route)

@@ -113,10 +113,10 @@ local function shown(value)
   return type(value) == 'table' and json.encode_line(value) or tostring(value)
 end
 
-local function problem_lines(out, label, problems)
+local function problem_lines(out, label, problems, said)
   for _, p in ipairs(problems) do
     out[#out + 1] = label .. ': ' .. p.message .. (known(p.where) and ' (' .. p.where .. ')' or '')
-    if known(p.hint) then
+    if known(p.hint) and p.hint ~= said then
       out[#out + 1] = '  ' .. p.hint
     end
   end
@@ -152,7 +152,7 @@ function M.lines(document)
     out[#out + 1] = string.format('changed: %s/%s %s: %s -> %s', c.project, c.service, c.field, before, after)
   end
   problem_lines(out, 'warning', document.warnings)
-  problem_lines(out, 'blocked', document.blockers)
+  problem_lines(out, 'blocked', document.blockers, document.selection.message)
   return out
 end
 

@@ -174,13 +174,20 @@ function M.assign(input)
   return result
 end
 
+-- A command line as a part of one line of text.
+local function short(command)
+  local text = command:gsub('[%c%s]+', ' ')
+  return #text > 80 and text:sub(1, 77) .. '...' or text
+end
+
 --- Names a holder for a message.
 ---@param holder envctl.plan.Taken
 ---@return string
 function M.describe(holder)
   if holder.kind == 'busy' then
     if holder.pid then
-      return string.format('held by pid %d%s', holder.pid, holder.command and ' (' .. holder.command .. ')' or '')
+      local command = holder.command and ' (' .. short(holder.command) .. ')' or ''
+      return string.format('held by pid %d%s', holder.pid, command)
     elseif holder.denied then
       return 'not open to this user'
     elseif holder.container then

@@ -146,14 +146,14 @@ local function fill_list(list, scope, report)
   return out
 end
 
-local function fill_env(env, scope, report)
+local function fill_env(env, hidden, scope, report)
   local shown, secrets = {}, {}
   for name, text in pairs(env or {}) do
     local filled, unknown = placeholders.expand(tostring(text), scope)
     if not filled then
       report(unknown, name)
     else
-      local secret = M.is_secret(name, filled)
+      local secret = hidden[name] or M.is_secret(name, filled)
       secrets[name] = secret and filled or nil
       shown[name] = secret and M.MASK or filled
     end
@@ -259,7 +259,7 @@ function M.build(service, context)
   local function report(name, variable)
     context.report(service.name, name, variable)
   end
-  local env, secrets = fill_env(service.env, scope, report)
+  local env, secrets = fill_env(service.env, service.secrets or {}, scope, report)
   local where = context.project.name .. '/' .. service.name
   local out = {
     name = service.name,

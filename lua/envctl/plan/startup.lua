@@ -325,13 +325,18 @@ local function chosen_services(draft)
   if not facts.service_filter then
     return nil
   end
-  local all, shown = {}, {}
+  local all, known, displayed, seen = {}, {}, {}, {}
   for _, project in ipairs(facts.projects) do
     for _, s in ipairs(project.services) do
       all[#all + 1] = { project = project.name, service = s.name }
-      shown[#shown + 1] = names.display(project.name, s.name)
+      if not seen[s.name] then
+        seen[s.name] = true
+        known[#known + 1] = s.name
+      end
+      displayed[#displayed + 1] = names.display(project.name, s.name)
     end
   end
+  table.move(displayed, 1, #displayed, #known + 1, known)
   local chosen = {}
   for _, token in ipairs(facts.service_filter) do
     local hits = {}
@@ -343,7 +348,7 @@ local function chosen_services(draft)
       end
     end
     if #hits == 0 then
-      block(draft, selection.problem('service', token, {}, shown))
+      block(draft, selection.problem('service', token, {}, known))
     end
     for _, item in ipairs(hits) do
       chosen[item.project] = chosen[item.project] or {}
@@ -485,6 +490,14 @@ local function enabled_services(facts)
   return out
 end
 
+local function notices(facts)
+  local out = json.array {}
+  for i, n in ipairs(facts.notices or {}) do
+    out[i] = object(n)
+  end
+  return out
+end
+
 local function decide(draft, auto_resume, plan)
   local facts = draft.facts
   if #draft.blockers > 0 then
@@ -532,6 +545,7 @@ function M.build(facts)
     decision = decide(draft, auto_resume, plan),
     blockers = draft.blockers,
     warnings = draft.warnings,
+    notices = notices(facts),
     changes = changes,
     skipped = skipped,
     scripts = json.array(facts.scripts or {}),
