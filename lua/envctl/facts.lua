@@ -301,6 +301,7 @@ function M.gather(ctx, opts)
     command = command,
     mode = mode,
     headless = facts.headless,
+    all = flags.all == true,
     projects = route.projects,
     args = route.args,
     discovered = facts.discovered,
@@ -320,7 +321,7 @@ end
 local function own_ports(facts)
   local own = {}
   for name, record in pairs(facts.state and facts.state.services or {}) do
-    if facts.live[name] then
+    if facts.live[name] ~= false then
       own[record.requested_port or 0], own[record.actual_port or 0] = true, true
     end
   end

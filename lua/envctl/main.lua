@@ -24,9 +24,20 @@ local function print_error(e, command, as_json)
   end
 end
 
+-- The way out of what happens to every file alike.
+local ERRNO_HINTS = {
+  ENOSPC = 'free some space, or put state elsewhere with RUN_SH_RUNTIME_DIR',
+  EDQUOT = 'free some of your quota, or put state elsewhere with RUN_SH_RUNTIME_DIR',
+  EROFS = 'make it writable, or put state elsewhere with RUN_SH_RUNTIME_DIR',
+  EACCES = 'check its owner and permissions',
+  EPERM = 'check its owner and permissions',
+  EMFILE = 'raise the limit of open files (ulimit -n)',
+}
+
 local function fail(e, command, as_json)
   local err = require 'envctl.err'
   e = err.wrap(e)
+  e.hint = e.hint or (e.data and ERRNO_HINTS[e.data.errno]) or nil
   print_error(e, command, as_json)
   if e.traceback then
     sys.write(2, e.traceback .. '\n')

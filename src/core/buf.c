@@ -39,12 +39,13 @@ void eb_addc(eb_buf *b, char c)
 
 void eb_drop(eb_buf *b, size_t count)
 {
-    if (count >= b->size) {
-        b->size = 0;
+    if (count > b->size)
+        count = b->size;
+    if (count == 0)
         return;
-    }
     memmove(b->data, b->data + count, b->size - count);
     b->size -= count;
+    b->data[b->size] = '\0';
 }
 
 void eb_free(eb_buf *b)

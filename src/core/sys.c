@@ -2,6 +2,7 @@
 #include "envctl/sys.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +41,22 @@ static int program_errno(const char *path)
 
 static bool below(const char *path, size_t size, const char *dir)
 {
-    size_t n = dir ? strlen(dir) : 0;
-    return n > 0 && size >= n && memcmp(path, dir, n) == 0 && (size == n || path[n] == '/');
+    size_t n = strlen(dir);
+    return size >= n && memcmp(path, dir, n) == 0 && (size == n || path[n] == '/');
+}
+
+// Whether a PATH entry is `avoid` or below it, also by way of links and "..".
+static bool avoided(const char *entry, size_t size, const char *avoid)
+{
+    char text[PATH_MAX], real_entry[PATH_MAX], real_avoid[PATH_MAX];
+    if (!avoid || !*avoid || size >= sizeof text)
+        return false;
+    if (below(entry, size, avoid))
+        return true;
+    memcpy(text, entry, size);
+    text[size] = '\0';
+    return realpath(text, real_entry) && realpath(avoid, real_avoid) &&
+           below(real_entry, strlen(real_entry), real_avoid);
 }
 
 bool ec_which(char *out, size_t size, const char *name, const char *path, const char *avoid, ec_err *err)
@@ -58,7 +73,7 @@ bool ec_which(char *out, size_t size, const char *name, const char *path, const 
     for (const char *entry = path ? path : ""; *entry;) {
         const char *end = strchrnul(entry, ':');
         size_t n = (size_t)(end - entry);
-        if (n > 0 && entry[0] == '/' && !below(entry, n, avoid)) {
+        if (n > 0 && entry[0] == '/' && !avoided(entry, n, avoid)) {
             int written = snprintf(out, size, "%.*s/%s", (int)n, entry, name);
             if (written > 0 && (size_t)written < size) {
                 int why = program_errno(out);
@@ -90,14 +105,16 @@ void ec_random(void *data, size_t size)
 
 void ec_iso_time(char *out, int64_t wall_ms)
 {
+    // Years of four digits: what lies outside of them comes from a damaged file.
+    const int64_t least = -30610224000000, most = 253402300799999;
+    if (wall_ms < least || wall_ms > most)
+        wall_ms = wall_ms < least ? least : most;
     int64_t ms = wall_ms % 1000;
     if (ms < 0)
         ms += 1000;
     time_t seconds = (time_t)((wall_ms - ms) / 1000);
-    struct tm tm;
-    if (!gmtime_r(&seconds, &tm))
-        memset(&tm, 0, sizeof tm);
-    char text[24];
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out, 32, "%s.%03dZ", text, (int)ms);
+    struct tm tm = {0};
+    gmtime_r(&seconds, &tm);
+    size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, 32 - n, ".%03dZ", (int)ms);
 }

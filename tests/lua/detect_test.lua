@@ -484,6 +484,36 @@ function M.test_pyproject_reader_is_tolerant()
   lu.assertEquals(found, { ['fast-api'] = 'p', b = 'p', c = 'p', pytest = 'p', ['d-e'] = 'p' })
 end
 
+-- Whatever lies in the files: detection says something, and does not fail.
+function M.test_nonsense_in_the_files()
+  for _, package in ipairs {
+    '[]', '""',
+      'null', '{}', '{"scripts": []}', '{"scripts": {"dev": 1}}', '{"scripts": {"dev": "&& | ;"}}',
+    '{"scripts": {"dev": "vite http://x/"}}',
+    '{"scripts": {"dev": "vite"}, "dependencies": "x", "devDependencies": null, "packageManager": 3, "main": {}, "workspaces": null}',
+    '\0\255{',
+  } do
+    local _, result = run { ['frontend/package.json'] = package, ['package.json'] = package, ['backend/package.json'] = package }
+    lu.assertTrue(#result.services + #result.skipped >= 2, package)
+  end
+  math.randomseed(7)
+  local pieces = { '[', ']', '"', "'", '=', '#', '\n', '[project]', 'dependencies', '[tool.poetry.dependencies]',
+    'fastapi', ',', ' ', '\0', '-r ', '{', '}' }
+  for _ = 1, 500 do
+    local parts = {}
+    for i = 1, math.random(1, 40) do
+      parts[i] = pieces[math.random(#pieces)]
+    end
+    local text = table.concat(parts)
+    run {
+      ['backend/pyproject.toml'] = text, ['backend/requirements.txt'] = text, ['backend/setup.cfg'] = text, ['backend/setup.py'] = text,
+      ['backend/Pipfile'] = text, ['backend/main.py'] = text, ['frontend/package.json'] = text,
+    }
+    command.split(text)
+    command.to_template(text)
+  end
+end
+
 function M.test_reader_stays_inside_and_bounded()
   lu.assertEquals({ Files.clean 'a/./b//c/..', Files.clean '.', Files.clean '' }, { 'a/b', '', '' })
   for _, bad in ipairs { '..', '/x', 'a/../../b', '~/x' } do

@@ -196,7 +196,9 @@ function M.test_dead_unknown_new_and_left_over()
   local state, live = state_of(plan.build(facts()))
   live['Main Backend'] = false
   live['Main Frontend'] = nil
-  lu.assertEquals(actions(plan.build(facts { state = state, live = live })), { backend = 'start', frontend = 'unknown' })
+  local unknown = plan.build(facts { state = state, live = live })
+  lu.assertEquals(actions(unknown), { backend = 'start', frontend = 'unknown' })
+  lu.assertEquals({ unknown.decision, codes(unknown.blockers) }, { 'blocked', { 'state_unknown' } })
   state, live = state_of(plan.build(facts()))
   state.services['Main Backend'] = nil
   state.services['Main Worker'] = { project = 'Main', service = 'worker', type = 'worker', status = 'ready' }
@@ -381,6 +383,7 @@ function M.test_selection()
     { { mode = 'main', discovered = main }, { false, 'none', { 'Main' }, {} } },
     { {}, { true, 'headless_tree_start_requires_explicit_selection', {}, {} } },
     { { headless = false }, { true, 'interactive_tree_start_selector', {}, {} } },
+    { { all = true }, { false, 'none', { 'cart-1', 'checkout-1', 'checkout-2' }, {} } },
     { { projects = { 'checkout-2', 'cart-1' } }, { false, 'explicit_project_filters', { 'cart-1', 'checkout-2' }, {} } },
     { { projects = { 'CART-1' } }, { false, 'explicit_project_filters', { 'cart-1' }, {} } },
     { { projects = { 'car' } }, { false, 'explicit_project_filters', { 'cart-1' }, {} } },

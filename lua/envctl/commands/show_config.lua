@@ -142,14 +142,11 @@ local LINES = {
   { 'preferred_port_strategy', 'ENVCTL_PORT_PREFERRED_STRATEGY' },
 }
 
--- Keys that were set and are not in the lines above.
-local function others(settings, all)
-  local done, out = {}, {}
-  for _, line in ipairs(LINES) do
-    done[line[2]] = true
-  end
+-- Keys that were set, or all of them.
+local function keys_of(settings, all)
+  local out = {}
   for key in pairs(values_of(settings, all)) do
-    if not done[key] and (all or settings:is_set(key)) then
+    if all or settings:is_set(key) then
       out[#out + 1] = key
     end
   end
@@ -170,12 +167,14 @@ local function text(ctx)
   out.text('config_exists: ' .. word(settings.config_exists))
   out.text('config_source: ' .. settings.config_source)
   for _, line in ipairs(LINES) do
-    out.text(line[1] .. ': ' .. word(settings:get(line[2])) .. source_text(settings, line[2]))
+    out.text(line[1] .. ': ' .. word(settings:get(line[2])))
   end
-  for _, key in ipairs(others(settings, ctx.route.flags.all)) do
+  local keys = keys_of(settings, ctx.route.flags.all)
+  out.text(#keys > 0 and 'values:' or 'values: all bundled')
+  for _, key in ipairs(keys) do
     local def = schema.find(key)
     local value = shown(def, settings:get(key), settings:is_set(key))
-    out.text(key .. ': ' .. (value == json.null and '-' or word(value)) .. source_text(settings, key))
+    out.text('  ' .. key .. '=' .. (value == json.null and '' or schema.text(value)) .. source_text(settings, key))
   end
   for _, section in ipairs(settings.sections.list) do
     out.text('launch env for ' .. section.name .. ':')

@@ -178,7 +178,7 @@ local function doubtful_sources(section, known)
       if source and not known[source] then
         local near = require('envctl.util.suggest').nearest(source, M.SOURCES)
         note(section, e.line, e.name .. ': no bundled dependency provides ' .. source,
-          near and 'did you mean ENVCTL_SOURCE_' .. near .. '?' or 'the line is skipped unless a script provides it', true)
+          near and 'did you mean ENVCTL_SOURCE_' .. near .. '?' or 'the line is skipped unless a script does', true)
       end
     end
   end

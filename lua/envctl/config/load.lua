@@ -381,4 +381,11 @@ function M.load(roots, route, env)
   return settings
 end
 
+--- The settings of the file alone, for saving: what the environment or a flag says now is not to be written down.
+---@param roots envctl.Roots
+---@return envctl.Settings
+function M.file_only(roots)
+  return M.load(roots, nil, { ENVCTL_CONFIG_FILE = sys.getenv 'ENVCTL_CONFIG_FILE' })
+end
+
 return M

@@ -4,8 +4,6 @@ local Files = require 'envctl.detect.files'
 
 local M = {}
 
-local join = Files.join
-
 -- The two bundled entries. Everything about them that differs is here.
 local BUNDLED = {
   { name = 'backend', dir = 'backend' },
@@ -299,14 +297,6 @@ function M.services(project, settings, host)
     end
   end
   return out
-end
-
---- Whether a directory of a project exists that a service of this name would use (for hints).
----@param root string
----@param name string
----@return boolean
-function M.has_dir(root, name)
-  return Files.open(root):is_dir(join('', name))
 end
 
 return M

@@ -90,7 +90,7 @@ function M.delegates(package, script)
       return word
     end
   end
-  return package.workspaces ~= nil and 'workspaces' or nil
+  return type(package.workspaces) == 'table' and 'workspaces' or nil
 end
 
 -- The last simple command of a script: extra arguments are appended to that one.

@@ -15,6 +15,7 @@ local world_mod = require 'envctl.keeper.world'
 local ending = require 'envctl.keeper.ending'
 local readiness = require 'envctl.keeper.readiness'
 local child_env = require 'envctl.keeper.child_env'
+local rebind = require 'envctl.keeper.rebind'
 
 local M = {}
 
@@ -303,6 +304,43 @@ local function await_ready(op, item)
   mark_ready(op, svc, where)
 end
 
+-- Services that were told a URL which is not true are started again with the real one; those of later layers only hear it.
+local function follow_rebound(op, items)
+  local again, listed = {}, {}
+  for _, item in ipairs(items) do
+    local record = item.svc and item.svc.record
+    if record and record.actual_port and record.actual_port ~= record.requested_port and not item.followed then
+      item.followed = true
+      op.actual[item.project.name] = op.actual[item.project.name] or {}
+      op.actual[item.project.name][item.service.name] = record.actual_port
+      for _, dependent in ipairs(rebind.dependents(item.project, item.service.name)) do
+        rebind.refill(item.project, dependent, op.actual[item.project.name])
+        local name = names.display(item.project.name, dependent.name)
+        local other = op.items[name]
+        if other and other.svc and not listed[name] then
+          listed[name] = true
+          again[#again + 1] = other
+        end
+      end
+    end
+  end
+  if #again == 0 then
+    return
+  end
+  local records = {}
+  for i, item in ipairs(again) do
+    item.svc.ending = true
+    records[i] = item.svc.record
+  end
+  for _, result in ipairs(ending.stop(records, op.on_phase)) do
+    if not result.stopped then
+      err.raise('not_stopped', result.message)
+    end
+    op.world:remove(result.name)
+  end
+  op.start_layer(op, again)
+end
+
 --- Starts the services of one layer together. Critical failures are raised after all of the layer were heard, in plan order.
 local function start_layer(op, items)
   for _, item in ipairs(items) do
@@ -345,6 +383,7 @@ local function start_layer(op, items)
   if first then
     error(first, 0)
   end
+  follow_rebound(op, items)
 end
 
 local function layers_of(todo)
@@ -473,6 +512,10 @@ function M.run(op)
   hold_ports(op, todo)
   begin_run(op, plan)
   op.cgroup_base = procfs.cgroup_base(ending.cgroup_name(op.paths), true)
+  op.items, op.actual, op.start_layer = {}, {}, start_layer
+  for _, item in ipairs(todo) do
+    op.items[item.name] = item
+  end
   local layers, order = layers_of(todo)
   for _, n in ipairs(order) do
     start_layer(op, layers[n])

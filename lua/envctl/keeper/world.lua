@@ -217,6 +217,7 @@ function M.new_record(project, service, run)
     run_id = run.id,
     critical = service.critical ~= false,
     plan_digest = service.plan_digest,
+    plan = service, -- secrets are masked in it; a later plan is compared with this one, field by field
     stop_timeout_ms = service.stop and service.stop.timeout_ms or nil,
   }
 end

@@ -6,7 +6,7 @@ local M = {}
 -- What tells about a service without being one: its place in the order, where values came from, and installs that were done.
 -- A moved line in a source file must not restart anything.
 local NOT_THE_SERVICE = {
-  plan_digest = true, layer = true, origin = true, prepare = true, framework = true, manager = true,
+  plan_digest = true, layer = true, origin = true, prepare = true, framework = true, manager = true, cwd = true,
 }
 
 local function without(value, omit)

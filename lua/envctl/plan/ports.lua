@@ -201,10 +201,11 @@ function M.describe(holder)
   return holder.repo and text .. ' of ' .. holder.repo or text
 end
 
+-- Ports of what runs, or may run: of what cannot be told nothing is taken away.
 local function own_of(facts)
   local own = {}
   for name, record in pairs(facts.state and facts.state.services or {}) do
-    if facts.live[name] then
+    if facts.live[name] ~= false then
       for _, key in ipairs { 'requested_port', 'actual_port' } do
         if record[key] then
           own[record[key]] = { project = record.project, service = record.service }

@@ -223,6 +223,7 @@ end
 ---@field command string
 ---@field mode 'main'|'trees'
 ---@field headless boolean
+---@field all boolean? --all: every tree
 ---@field projects string[] --project
 ---@field args string[] positionals
 ---@field discovered {name: string, root: string}[]
@@ -256,7 +257,7 @@ function M.select(input)
     return result
   elseif input.command == 'resume' or (input.command == 'restart' and next(input.recorded)) then
     return for_resume(input, result)
-  elseif input.mode == 'trees' then
+  elseif input.mode == 'trees' and not input.all then
     result.required, result.preselected = true, input.preselected
     result.reason = 'interactive_tree_start_selector'
     if input.headless then

@@ -358,6 +358,20 @@ local function chosen_services(draft)
   return chosen
 end
 
+-- What may run already is never started a second time, and never taken down on a guess.
+local function unknown_actions(draft, actions)
+  for _, a in ipairs(actions or {}) do
+    if a.action == 'unknown' then
+      block(draft, {
+        code = 'state_unknown',
+        message = names.display(a.project, a.service) .. ' ' .. a.reason,
+        hint = 'run envctl stop-all first',
+        where = names.short(a.project, a.service),
+      })
+    end
+  end
+end
+
 local function build_plan(draft)
   local facts = draft.facts
   draft.ports = M.ports(facts)
@@ -367,6 +381,7 @@ local function build_plan(draft)
     plan.projects[#plan.projects + 1] = plan_project(draft, project)
   end
   local actions, changes = reuse.actions(facts, plan)
+  unknown_actions(draft, actions)
   -- Nothing planned and nothing to take down: there is no plan. What still runs of it has to be ended, though.
   if #plan.projects == 0 and not (actions and #actions > 0) then
     return json.null, changes

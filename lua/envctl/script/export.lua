@@ -12,8 +12,24 @@ local MAX_DEPTH, MAX_NODES = 100, 200000
 ---@field appends table<table, any[]> what envctl.append returned, with its items
 ---@field add_function (fun(fn: function): integer, string?, integer?)? id, file and line; nil when functions cannot leave
 
+-- Its metatable is what a script cannot give to an error of its own.
+local Problem = {}
+
+--- An error that the script host raises about a script.
+---@param fields {message: string, path: (string|integer)[]?, hint: string?}
+---@return table
+function M.problem(fields)
+  return setmetatable(fields, Problem)
+end
+
+---@param e any
+---@return boolean
+function M.is_problem(e)
+  return type(e) == 'table' and getmetatable(e) == Problem
+end
+
 local function fail(path, message)
-  error({ export = true, path = table.move(path, 1, #path, 1, {}), message = message }, 0)
+  error(M.problem { path = table.move(path, 1, #path, 1, {}), message = message }, 0)
 end
 
 local function text(s, path)

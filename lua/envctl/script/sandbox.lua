@@ -4,7 +4,8 @@
 local M = {}
 
 local raw = {
-  next = next, pairs = pairs, pcall = pcall, error = error, load = load, type = type, tostring = tostring, select = select,
+  next = next, pairs = pairs, pcall = pcall, error = error, load = load, type = type, tostring = tostring,
+  select = select, rawlen = rawlen,
   setmetatable = setmetatable, getmetatable = getmetatable, rawget = rawget, create = coroutine.create,
   resume = coroutine.resume, close = coroutine.close, pack = table.pack, unpack = table.unpack,
 }
@@ -48,7 +49,7 @@ local function sorted_keys(t)
   if objects > 0 and n > 1 then
     raw.error('the keys of this table are tables or functions, which have no order: keep them in a list', 3)
   end
-  if n ~= #t then
+  if n ~= raw.rawlen(t) then
     table.sort(keys, before)
   else
     for i = 1, n do -- a list, unless something else hides in it
@@ -199,7 +200,8 @@ local function table_library()
     lib[name] = fn
   end
   function lib.move(a, from, to, at, b)
-    if math.type(from) == 'integer' and math.type(to) == 'integer' and to >= from and (to - from > 1e7 or to - from < 0) then
+    local known = math.type(from) == 'integer' and math.type(to) == 'integer'
+    if known and to >= from and (to - from > 1e7 or to - from < 0) then
       raw.error('too many elements to move', 2)
     end
     return table.move(a, from, to, at, b)
@@ -232,6 +234,8 @@ local function math_library(box)
     local low, high = ...
     if n == 0 then
       return step() / (1 << 53)
+    elseif n == 1 and low == 0 then
+      return step()
     elseif n == 1 then
       low, high = 1, low
     elseif n > 2 then
@@ -240,7 +244,7 @@ local function math_library(box)
     low, high = math.tointeger(low), math.tointeger(high)
     if not low or not high then
       raw.error("bad argument to 'random' (integer expected)", 2)
-    elseif low > high or high - low < 0 then
+    elseif low > high or high - low + 1 <= 0 then
       raw.error("bad argument to 'random' (interval is empty or too large)", 2)
     end
     return low + step() % (high - low + 1)
@@ -444,8 +448,9 @@ end
 
 --- Takes the methods of strings away from scripts' hands: s:method() finds safe functions, and the table itself is hidden. For the
 --- whole process, once.
-function M.seal_strings()
-  local hidden = string_library(raw.tostring)
+---@param box envctl.script.Box
+function M.seal_strings(box)
+  local hidden = string_library(add_text({}, box))
   local mt = raw.getmetatable('')
   mt.__index = hidden
   mt.__metatable = false

@@ -1,0 +1,326 @@
+--- The script host: the process in which scripts run, and nothing else. It puts itself into the cage, then answers one request a
+--- line on its pipe. It decides nothing: what a script may say is checked by the parent.
+local confine = require 'envctl.host.confine'
+local wire = require 'envctl.script.wire'
+local export = require 'envctl.script.export'
+local sandbox = require 'envctl.script.sandbox'
+
+local M = {}
+
+local MAX_LOG_LINES, MAX_LOG = 200, 2000
+
+---@class envctl.script.Child
+local Child = {}
+Child.__index = Child
+
+local function send(message)
+  local line = wire.encode(message)
+  if #line > wire.ANSWER then
+    line = wire.encode { error = { message = string.format('the answer is larger than %d MiB', wire.ANSWER >> 20) } }
+  end
+  if not confine.write(line) then
+    confine.exit(0) -- nobody listens any more
+  end
+end
+
+local function receive()
+  local line, why = confine.read_line(wire.MAX_LINE)
+  if not line then
+    confine.exit(why and 71 or 0)
+  end
+  local message = wire.decode(line)
+  if not message then
+    confine.exit(71)
+  end
+  return message
+end
+
+-- Where a script is on the stack: its chunks are named "=file".
+local function script_place()
+  for level = 2, 200 do
+    local info = debug.getinfo(level, 'Sl')
+    if not info then
+      return nil
+    elseif info.source:sub(1, 1) == '=' and info.what ~= 'C' and info.currentline > 0 then
+      return info.source:sub(2), info.currentline
+    end
+  end
+end
+
+-- A caught error as a table: message, and file and line when they are known.
+local function describe(e)
+  if export.is_problem(e) then
+    return e
+  end
+  local file, line = script_place()
+  if type(e) == 'table' and type(rawget(e, 'message')) == 'string' then
+    e = rawget(e, 'message')
+  elseif type(e) ~= 'string' then
+    e = e == nil and 'error without a message' or 'an error that is a ' .. type(e)
+  end
+  local text = e:gsub('^envctl/[%w_/]+%.lua:%d+: ', '')
+  local own_file, own_line, rest = text:match('^([^\n:]+):(%d+): (.*)$')
+  if own_file and not own_file:find('^envctl/') then
+    file, line, text = own_file, math.tointeger(tonumber(own_line)), rest
+  end
+  return { message = text:sub(1, 4000), file = file, line = line, limit = confine.tripped() and 'cpu' or nil }
+end
+
+-- Runs a piece of a script within its limits.
+local function limited(fn, ...)
+  local left = confine.arm(wire.CPU_MS)
+  local r = table.pack(xpcall(fn, describe, ...))
+  if not r[1] and type(r[2]) ~= 'table' then -- out of memory, or an error in an error: no handler ran
+    local file, line = confine.refused()
+    if r[2] == 'not enough memory' then
+      r[2] = {
+        message = string.format('needs more than %d MiB of memory', wire.MEMORY >> 20), file = file, line = line,
+        limit = 'memory',
+      }
+    else
+      r[2] = { message = tostring(r[2]) }
+    end
+  end
+  confine.disarm(left)
+  return table.unpack(r, 1, r.n)
+end
+
+-- Asks the parent, and serves what it asks meanwhile.
+function Child:ask(request)
+  send(request)
+  while true do
+    local message = receive()
+    if message.answer ~= nil or message.error ~= nil then
+      if message.error ~= nil then
+        return nil, message.error
+      end
+      return message.answer
+    end
+    self:serve(message)
+  end
+end
+
+local function raise_parent(problem, level)
+  error(tostring(problem.message), level + 1)
+end
+
+function Child:include(from, path)
+  if type(path) ~= 'string' then
+    error('envctl.include takes a path, got ' .. type(path), 3)
+  elseif not self.loading then
+    error('envctl.include works only while the script is loaded', 3)
+  end
+  local answer, problem = self:ask { ask = 'include', path = path, from = from }
+  if not answer then
+    raise_parent(problem, 3)
+  end
+  local known = self.included[answer.name]
+  if known == 'loading' then
+    error(answer.name .. ' includes itself', 3)
+  elseif known then
+    return known.value
+  end
+  self.included[answer.name] = 'loading'
+  local chunk, why = self:compile(answer.name, wire.unpack(answer.text))
+  if not chunk then
+    error(why, 0)
+  end
+  local value = chunk()
+  self.included[answer.name] = { value = value }
+  return value
+end
+
+-- A chunk with an environment of its own. Text only: bytecode can do anything to the VM.
+function Child:compile(name, text)
+  local box = setmetatable({
+    include = function(path)
+      return self:include(name, path)
+    end,
+  }, { __index = self.box })
+  -- A first line for the shell is a comment, as for the lua program.
+  text = text:gsub('^#[^\n]*', '')
+  self.files[name] = true
+  local chunk, why = load(text, '=' .. name, 't', sandbox.environment(box))
+  if not chunk and why:find('attempt to load a binary chunk', 1, true) then
+    why = name .. ':1: is compiled code; scripts are text'
+  end
+  return chunk, why
+end
+
+local ops = {}
+
+function ops.layer(self, message)
+  self.included, self.loading = {}, true
+  local chunk, why = self:compile(message.name, wire.unpack(message.text))
+  if not chunk then
+    error(why, 0)
+  end
+  local value = chunk()
+  self.loading = false
+  if value == nil then
+    error(export.problem { message = 'returns nothing', hint = 'a script ends in: return { envctl = 1, … }' }, 0)
+  end
+  return { data = export.value(self.box.exporter, value, { functions = true }) }
+end
+
+local function args_of(message)
+  local out = {}
+  for i = 1, message.n or 0 do
+    out[i] = wire.plain(message.args[i])
+  end
+  return out
+end
+
+local function function_of(self, id)
+  return self.functions[id] or error('no function ' .. tostring(id), 0)
+end
+
+function ops.call(self, message)
+  local fn = function_of(self, message.fn)
+  local result = fn(table.unpack(args_of(message), 1, message.n or 0))
+  return { value = export.value(self.box.exporter, result, { path = message.path }) }
+end
+
+-- The functions of a point, one on top of the other. No two share a table: what passes between them is copied.
+local function chain(self, message, i)
+  if i == 0 then
+    return function(ctx)
+      local answer, problem = self:ask { ask = 'base', input = export.value(self.box.exporter, ctx) }
+      if problem then
+        raise_parent(problem, 2)
+      end
+      return wire.plain(answer.value)
+    end
+  end
+  local fn, lower = function_of(self, message.fns[i]), chain(self, message, i - 1)
+  return function(ctx)
+    local function base(other)
+      if other == nil then
+        other = ctx
+      end
+      return lower(wire.plain(export.value(self.box.exporter, other)))
+    end
+    local output = export.value(self.box.exporter, fn(base, wire.plain(export.value(self.box.exporter, ctx))))
+    if i < #message.fns then
+      local _, problem = self:ask { ask = 'check', index = i, output = output }
+      if problem then
+        error(export.problem { message = problem.message, checked = true }, 0)
+      end
+    end
+    return wire.plain(output)
+  end
+end
+
+function ops.point(self, message)
+  local result = chain(self, message, #message.fns)(wire.plain(message.input))
+  return { value = export.value(self.box.exporter, result) }
+end
+
+-- What hooks and commands can do. Every function goes to the parent, which does it or not.
+local function host_of(self, names)
+  local host = {}
+  for _, name in ipairs(names) do
+    host[name] = function(...)
+      local args = table.pack(...)
+      local list = {}
+      for i = 1, args.n do
+        list[i] = export.value(self.box.exporter, args[i])
+      end
+      local answer, problem = self:ask { ask = 'host', name = name, args = list, n = args.n }
+      if problem then
+        raise_parent(problem, 2)
+      end
+      return wire.plain(answer.value)
+    end
+  end
+  return setmetatable(host, {
+    __metatable = false,
+    __index = function(_, name)
+      error('host.' .. tostring(name) .. ' is not there; known: ' .. table.concat(names, ', '), 2)
+    end,
+  })
+end
+
+function ops.act(self, message)
+  local fn = function_of(self, message.fn)
+  local result = fn(wire.plain(message.input), host_of(self, message.host))
+  return { value = export.value(self.box.exporter, result) }
+end
+
+--- Serves one request.
+function Child:serve(message)
+  local op = ops[message.op]
+  if not op then
+    confine.exit(72)
+  end
+  self.box.epoch = self.box.epoch + 1
+  local ok, result = limited(op, self, message)
+  if not ok then
+    self.loading = false
+    result = { error = result }
+  end
+  -- What does not fit is itself an error of the script.
+  local sent, why = pcall(send, result)
+  if not sent then
+    send { error = { message = why == 'not enough memory' and 'the answer needs too much memory' or tostring(why) } }
+  end
+end
+
+local function new_child()
+  local self = setmetatable({ functions = {}, ids = {}, files = {}, included = {}, loading = false, logged = 0 }, Child)
+  local numbers, count = setmetatable({}, { __mode = 'k' }), 0
+  self.box = {
+    api = require('envctl.script.shapes').API,
+    epoch = 0,
+    running = confine.running,
+    is_fatal = function(e)
+      return e == 'not enough memory' or confine.tripped()
+    end,
+    number_of = function(v)
+      if not numbers[v] then
+        count = count + 1
+        numbers[v] = count
+      end
+      return numbers[v]
+    end,
+    log = function(text)
+      self.logged = self.logged + 1
+      if self.logged <= MAX_LOG_LINES then
+        local clean = #text > MAX_LOG and text:sub(1, MAX_LOG) or text
+        send { log = wire.pack(clean) }
+      end
+    end,
+    exporter = {
+      unsets = setmetatable({}, { __mode = 'k' }),
+      appends = setmetatable({}, { __mode = 'k' }),
+      add_function = function(fn)
+        if not self.ids[fn] then
+          self.functions[#self.functions + 1] = fn
+          self.ids[fn] = #self.functions
+        end
+        local info = debug.getinfo(fn, 'S')
+        local file = info.source:sub(2)
+        return self.ids[fn], self.files[file] and file or '', self.files[file] and info.linedefined or 0
+      end,
+    },
+  }
+  return self
+end
+
+--- Runs until the parent closes the pipe. Never returns.
+function M.main()
+  local self = new_child()
+  local report, message = confine.apply { memory = wire.MEMORY + (32 << 20), cpu_seconds = 120 }
+  if not report then
+    send { error = { message = tostring(message) } }
+    confine.exit(70)
+  end
+  sandbox.seal_strings(self.box)
+  confine.limit_memory(wire.MEMORY)
+  send { hello = wire.VERSION, cage = report }
+  while true do
+    self:serve(receive())
+  end
+end
+
+return M

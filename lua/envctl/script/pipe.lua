@@ -1,0 +1,228 @@
+--- The parent's end of the script host: starts the process, sends a request, answers what the script asks meanwhile, and ends the
+--- process when it takes too long or says too much. All functions but start and kill await.
+local sys = require 'envctl.host.sys'
+local task = require 'envctl.task'
+local json = require 'envctl.util.json'
+local wire = require 'envctl.script.wire'
+local problems = require 'envctl.script.problems'
+
+local M = {}
+
+local START_MS = 20000
+
+---@class envctl.script.Pipe
+---@field dead envctl.script.ChildProblem? why it answers no more
+---@field cage envctl.ConfineReport?
+local Pipe = {}
+Pipe.__index = Pipe
+
+-- What a debug build needs to find its modules and to report; nothing of the user's environment.
+local PASSED = { 'ENVCTL_LUA_DIR', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS' }
+
+local function environment()
+  local env = { LC_ALL = 'C' }
+  for _, name in ipairs(PASSED) do
+    env[name] = sys.getenv(name)
+  end
+  return env
+end
+
+function Pipe:wake()
+  local waiter = self.waiter
+  if waiter and (self.lines[self.first] or self.ended) then
+    self.waiter = nil
+    waiter()
+  end
+end
+
+-- Splits what arrives into lines. More than an answer may have without an end of line is the end of the process.
+function Pipe:feed(chunk)
+  local from = 1
+  while true do
+    local stop = chunk:find('\n', from, true)
+    if not stop then
+      break
+    end
+    local line = table.concat(self.partial) .. chunk:sub(from, stop - 1)
+    self.partial, self.partial_size = {}, 0
+    if line ~= '' then
+      self.last = self.last + 1
+      self.lines[self.last] = line
+    end
+    from = stop + 1
+  end
+  local rest = from > 1 and chunk:sub(from) or chunk
+  if rest ~= '' then
+    self.partial[#self.partial + 1] = rest
+    self.partial_size = self.partial_size + #rest
+  end
+  if self.partial_size > wire.ANSWER + 4096 then
+    self:kill { message = string.format('the answer is larger than %d MiB', wire.ANSWER >> 20), limit = 'answer' }
+    self.partial, self.partial_size = {}, 0
+  end
+end
+
+local function ending(code, signal)
+  if signal == 'SYS' then
+    return { message = 'tried something that scripts cannot do; the kernel ended it' }
+  elseif signal then
+    return { message = 'the script host was ended by SIG' .. signal }
+  end
+  return { message = string.format('the script host ended with code %s', tostring(code)) }
+end
+
+--- Starts the script host.
+---@param opts? {exe: string?} exe: program to run instead of this one
+---@return envctl.script.Pipe
+function M.start(opts)
+  local self = setmetatable({ lines = {}, first = 1, last = 0, partial = {}, partial_size = 0 }, Pipe)
+  local process, message = require('envctl.host.proc').spawn {
+    argv = { opts and opts.exe or sys.exe, '__script-host' },
+    env = environment(),
+    cwd = '/',
+    stdin = 'pipe',
+    stdout = 'pipe',
+    stderr = 'null',
+    on_stdout = function(chunk)
+      if chunk then
+        self:feed(chunk)
+      else
+        self.eof = true
+      end
+      self:wake()
+    end,
+    on_exec = function(ok, why)
+      if not ok then
+        self.dead = self.dead or { message = tostring(why) }
+      end
+    end,
+    on_exit = function(code, signal)
+      self.ended = true
+      self.dead = self.dead or ending(code, signal)
+      self:wake()
+    end,
+  }
+  if not process then
+    error(problems.new { message = 'the script host does not start: ' .. tostring(message) }, 0)
+  end
+  self.process = process
+  return self
+end
+
+--- Ends the process. Idempotent.
+---@param why envctl.script.ChildProblem?
+function Pipe:kill(why)
+  self.dead = self.dead or why or { message = 'the script host was closed' }
+  if not self.ended then
+    self.process:signal 'KILL'
+  end
+end
+
+--- Ends the process and waits until it is gone.
+function Pipe:close()
+  self:kill()
+  if not self.ended and task.current() then
+    task.await(function(resume)
+      self.waiter = resume
+    end)
+  end
+  self.process:close()
+end
+
+-- Waits for a line at most ms, and gives back how many it took.
+function Pipe:next_line(ms)
+  local began = sys.mono_ms()
+  while not self.lines[self.first] and not self.ended do
+    local left = ms - (sys.mono_ms() - began)
+    if left <= 0 then
+      local why = string.format('ran for %g s', wire.WALL_MS / 1000)
+      self:kill { message = self.cage and why or 'the script host does not start', limit = 'wall' }
+      left = 5000
+    end
+    task.await(function(resume)
+      local timer = require('envctl.host.loop').timer(left, function()
+        self.waiter = nil
+        resume()
+      end)
+      self.waiter = function()
+        timer:close()
+        resume()
+      end
+      return timer
+    end)
+    self.waiter = nil
+  end
+  local line = self.lines[self.first]
+  if line then
+    self.lines[self.first] = nil
+    self.first = self.first + 1
+  end
+  return line, sys.mono_ms() - began
+end
+
+-- The last line of a process that ended itself says which line of the script ran too long.
+local function note_fatal(self, message)
+  local fatal = type(message.fatal) == 'table' and message.fatal or {}
+  local p = problems.from_child { message = 'ran for 1 s', file = fatal.file, line = fatal.line, limit = 'cpu' }
+  self.dead = self.dead and self.dead.limit and self.dead or p
+end
+
+function Pipe:answer(message, handlers)
+  local handler = handlers[message.ask]
+  local reply
+  if not handler then
+    reply = { error = { message = 'cannot be done here' } }
+  else
+    local ok, result = task.try(handler, message)
+    if ok then
+      reply = { answer = result == nil and {} or result }
+    else
+      reply = { error = { message = result.message } }
+    end
+  end
+  self:send(reply)
+end
+
+function Pipe:send(message)
+  if not self.dead then
+    self.process:write(wire.encode(message))
+  end
+end
+
+--- Sends a request and waits for its result. Time in which the script waits for an answer of ours does not count.
+---@param request table
+---@param handlers table<string, fun(message: table): any> what the script may ask; raised errors go back to it
+---@return table? result, envctl.script.ChildProblem? problem
+function Pipe:request(request, handlers)
+  self:send(request)
+  -- Until it has said hello, it is the process that starts, not the script that runs.
+  local used, budget = 0, self.cage and wire.WALL_MS or START_MS
+  while true do
+    local line, took = self:next_line(budget - used)
+    used = used + took
+    if not line then
+      return nil, self.dead or { message = 'the script host says nothing' }
+    end
+    local message = wire.decode(line)
+    if not message then
+      self:kill { message = 'the script host speaks nonsense' }
+    elseif message.fatal ~= nil then
+      note_fatal(self, message)
+    elseif message.log ~= nil then
+      if handlers.log then
+        handlers.log(message)
+      end
+    elseif message.hello ~= nil then
+      self.cage = type(message.cage) == 'table' and json.strip_nulls(message.cage) or {}
+      used, budget = 0, wire.WALL_MS
+    elseif message.ask ~= nil then
+      self:answer(message, handlers)
+    elseif message.error ~= nil then
+      return nil, problems.from_child(json.strip_nulls(message.error))
+    else
+      return message
+    end
+  end
+end
+
+return M
