@@ -17,7 +17,8 @@ bool ec_fs_read(eb_buf *out, const char *path, size_t max, bool nofollow, ec_err
 bool ec_fs_read_at(eb_buf *out, int64_t *size, const char *path, int64_t offset, size_t max, ec_err *err);
 
 /// Replaces the file: a temporary in the same directory (O_EXCL, O_NOFOLLOW), fsync, rename, fsync of the directory. `durable`
-/// false leaves the fsyncs out. On failure the old content is untouched and no temporary stays.
+/// false leaves the fsyncs out. On failure the old content is untouched and no temporary stays; only when it was the directory's
+/// fsync that failed, the new content is there already.
 bool ec_fs_write_atomic(const char *path, const void *data, size_t size, mode_t mode, bool durable, ec_err *err);
 
 /// One write with O_APPEND. Starts a fresh line when the file does not end in one; a short write is truncated back.

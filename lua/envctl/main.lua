@@ -96,6 +96,10 @@ return function()
     return 0
   elseif first == '__keeper' then
     return keeper(argv[2])
+  elseif first == '__complete' then
+    return require('envctl.cli.completion').run(argv)
+  elseif first == '__docs' then
+    return require('envctl.cli.docs').run(argv[2])
   elseif first == '__script-host' then
     return require('envctl.script.child').main()
   end

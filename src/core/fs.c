@@ -135,8 +135,8 @@ bool ec_fs_write_atomic(const char *path, const void *data, size_t size, mode_t 
     char dir[PATH_MAX], temp[NAME_MAX + 1];
     const char *name = slash ? slash + 1 : path;
     int dir_size = slash == path ? 1 : slash ? (int)(slash - path) : 0;
-    snprintf(dir, sizeof dir, "%.*s", dir_size, path);
-    if ((size_t)snprintf(temp, sizeof temp, ".%s.%d.tmp", name, (int)getpid()) >= sizeof temp)
+    if ((size_t)snprintf(dir, sizeof dir, "%.*s", dir_size, path) >= sizeof dir ||
+        (size_t)snprintf(temp, sizeof temp, ".%s.%d.tmp", name, (int)getpid()) >= sizeof temp)
         return ec_err_errno(err, ENAMETOOLONG, "%s", path);
     int dirfd = open_path(dir_size ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
     if (dirfd < 0)
@@ -270,9 +270,12 @@ static bool remove_entries(int dirfd, const char *path, int depth, ec_err *err)
             continue;
         if (ec_fs_ops.unlinkat(dirfd, e->d_name, 0) == 0)
             continue;
+        int why = errno;
         int sub = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (sub < 0 || depth >= MAX_DEPTH) {
-            ok = ec_err_errno(err, sub < 0 ? errno : ELOOP, "%s/%s", path, e->d_name);
+            if (sub < 0 && errno != ENOTDIR && errno != ELOOP)
+                why = errno; // a directory that cannot be opened; otherwise what unlink said
+            ok = ec_err_errno(err, sub < 0 ? why : ELOOP, "%s/%s", path, e->d_name);
             if (sub >= 0)
                 close(sub);
             break;

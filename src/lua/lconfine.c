@@ -62,15 +62,18 @@ static bool find_place(lua_State *L, place *out)
 
 // --- processor time --------------------------------------------------------------------------------------------------
 
+// Only in a script's own function: what runs below it for our sake (catching its error, to begin with) goes on.
 static void raise_budget(lua_State *L, lua_Debug *ar)
 {
-    (void)ar;
     place at;
     if (guard.signals == 0) { // left over from an earlier call
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    // Not luaL_error: the position is that of the script, not that of our own code below it.
+    lua_getinfo(L, "S", ar);
+    if (ar->source[0] != '=')
+        return;
+    // Not luaL_error: the position is that of the script, whatever is around it.
     if (find_place(L, &at))
         lua_pushfstring(L, "%s:%d: ran for 1 s", at.file, at.line);
     else
@@ -99,10 +102,11 @@ static size_t add_number(char *to, size_t at, size_t size, int n)
 }
 
 // Async-signal-safe. A line of its own, whatever was being written.
-static void last_words(lua_State *L)
+static void last_words(lua_State *L, const char *why)
 {
-    char line[256] = "\n{\"fatal\":{\"why\":\"cpu\"";
-    size_t at = strlen(line);
+    char line[256] = "\n{\"fatal\":{\"why\":\"";
+    size_t at = add_text(line, strlen(line), sizeof line - 220, why);
+    line[at++] = '"';
     place p;
     if (L && find_place(L, &p)) {
         memcpy(line + at, ",\"file\":\"", 9);
@@ -123,9 +127,16 @@ static void on_budget(int signum)
     lua_State *L = guard.running;
     guard.signals = guard.signals + 1;
     if (!L || guard.signals > GRACE)
-        last_words(L);
+        last_words(L, "cpu");
     lua_sethook(L, raise_budget, LUA_MASKCOUNT, 1);
     errno = saved;
+}
+
+// The parent's patience is over: it ends the process next.
+static void on_deadline(int signum)
+{
+    (void)signum;
+    last_words(guard.running, "wall");
 }
 
 static lua_Integer set_timer(lua_Integer ms)
@@ -145,6 +156,8 @@ static int l_arm(lua_State *L)
     struct sigaction action = {.sa_handler = on_budget, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGPROF, &action, NULL);
+    action.sa_handler = on_deadline;
+    sigaction(SIGUSR1, &action, NULL);
     guard.running = L;
     guard.signals = 0;
     memory.refused = false;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -141,10 +142,39 @@ static inline int reap(pid_t pid)
     return status;
 }
 
+/// From here on, descendants whose parents died become children of this process, so that a test can reap them.
+static inline void adopt_orphans(void)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
 static inline void kill_and_reap(pid_t pid)
 {
     kill(pid, SIGKILL);
     reap(pid);
+}
+
+/// Whether there is no such process any more; a zombie has ended.
+static inline bool ended(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    char *text = get_file(path, NULL);
+    const char *paren = text ? strrchr(text, ')') : NULL;
+    bool dead = !paren || paren[2] == 'Z' || paren[2] == 'X';
+    free(text);
+    return dead;
+}
+
+/// Whether the process runs a program of that name (it has been through its exec).
+static inline bool process_is(pid_t pid, const char *comm)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    char *text = get_file(path, NULL);
+    bool is = text && strlen(text) == strlen(comm) + 1 && strncmp(text, comm, strlen(comm)) == 0;
+    free(text);
+    return is;
 }
 
 /// Path of a helper program of tests/fixtures.
@@ -154,6 +184,27 @@ static inline long env_number(const char *name, long fallback)
 {
     const char *text = getenv(name);
     return text && *text ? strtol(text, NULL, 10) : fallback;
+}
+
+/// A reproducible stream of numbers; the seed is printed once and taken from ENVCTL_SEED when that is set.
+static inline uint32_t dice(uint32_t sides)
+{
+    static uint64_t x;
+    if (x == 0) {
+        x = (uint64_t)env_number("ENVCTL_SEED", 20251125);
+        printf("# seed %llu\n", (unsigned long long)x);
+        x = x * 2862933555777941757u + 3037000493u;
+    }
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return (uint32_t)(x >> 33) % sides;
+}
+
+static inline void sleep_us(uint32_t us)
+{
+    struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
+    nanosleep(&t, NULL);
 }
 
 /// One line per bar of reliability.md; the test fails with it.

@@ -311,4 +311,5 @@ def not_writable(w):
     check(os.geteuid() == 0, "this test needs root")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -52,4 +52,5 @@ def a_keeper_that_stays_does_not_grow(w):
     equal(len(children), 2, "the keeper's children")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -42,4 +42,5 @@ def torn_at_any_byte(w):
         check(all(isinstance(e["seq"], int) for e in after), "seq")
 
 
-main()
+if __name__ == "__main__":
+    main()

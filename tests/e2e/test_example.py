@@ -42,4 +42,5 @@ def it_runs_twice(w):
     wait_for(lambda: not w.service_processes(), "the services to be gone")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,9 @@ Programs planted in the repository or found through a relative PATH entry are ne
 
 import os
 import re
+import subprocess
 
-from lib import BIN, PYTHON, check, equal, main, test
+from lib import BIN, PYTHON, check, equal, listens, main, test, wait_for
 
 INSPECTION = [
     ["--version"],
@@ -97,7 +98,12 @@ def a_start_runs_the_services_and_nothing_else(w):
     """No ps, lsof, ss or git beside the programs that were asked for."""
     w.services(backend="", frontend="")
     trace = w.base / "trace"
-    w.run("strace", "-f", "-qq", "-e", "signal=none", "-o", trace, "-e", "trace=execve", BIN, "start", "--headless", rc=0)
+    # strace stays until the last process it follows has ended.
+    p = w.spawn("strace", "-f", "-qq", "-e", "signal=none", "-o", trace, "-e", "trace=execve", BIN, "start", "--headless",
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: listens(w.port) and listens(w.port + 10), "both services")
+    w.stop_all()
+    equal(p.wait(20), 0, "exit code")
     programs = re.findall(r'execve\("([^"]+)", \["[^"]*"(?:, "([^"]*)")?', trace.read_text(encoding="utf-8", errors="replace"))
     equal(
         sorted(os.path.basename(program) + (" __keeper" if word == "__keeper" else "") for program, word in programs),
@@ -168,4 +174,5 @@ def a_directory_below_the_root_is_the_same_repository(w):
     equal(a["config_file"], b["config_file"], "config file")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -148,4 +148,5 @@ def another_boot_or_machine(w):
         check(Proc.quick(pid) is not None, "show-state signalled something")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -76,4 +76,5 @@ def an_unknown_service(w):
     equal(result.json()["error"]["code"], "unknown_target", "code")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -55,4 +55,5 @@ def both_die(w):
     drill(w, {"client", "keeper"}, rounds(40) // 4)
 
 
-main()
+if __name__ == "__main__":
+    main()

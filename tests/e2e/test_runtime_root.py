@@ -108,6 +108,7 @@ def ours_but_open_to_all(w):
     if result.rc == 0:
         equal(oct(w.runtime.stat().st_mode & 0o777), "0o700", "mode")
         w.stop_all()
+        w.gone()
     else:
         equal(result.json()["error"]["code"], "runtime_root_unsafe", "code")
         w.gone()
@@ -173,23 +174,18 @@ def planted_files_in_the_scope(w):
 def the_default_root_is_private(w):
     """Without RUN_SH_RUNTIME_DIR: /tmp/envctl-runtime-<uid>, and a trap there is refused. In a mount namespace with its own /tmp."""
     w.services(backend="")
-    uid = os.getuid()
+    uid, base = os.getuid(), str(w.base)
+    # The sandbox itself may lie below /tmp: it is bound to the same place in the fresh one, by way of /mnt.
     script = (
-        'mount -t tmpfs -o mode=1777 none /tmp && mkdir "/tmp/envctl-runtime-$2" && chown 65534 "/tmp/envctl-runtime-$2"'
+        'mount --bind "$3" /mnt && mount -t tmpfs -o mode=1777 none /tmp && mkdir -p "$3" && mount --bind /mnt "$3" && cd "$3/repo"'
+        ' && mkdir "/tmp/envctl-runtime-$2" && chown 65534 "/tmp/envctl-runtime-$2"'
         ' && exec env -u RUN_SH_RUNTIME_DIR "$1" start --headless --json'
     )
-    base = str(w.base)
-    if base.startswith("/tmp/"):
-        # The sandbox itself lies below /tmp: bind it back into the fresh one.
-        script = (
-            'exec 9<"$3"; mount -t tmpfs -o mode=1777 none /tmp && mkdir -p "$3" && mount --bind /proc/self/fd/9 "$3" && exec 9<&-'
-            ' && cd "$3/repo" && mkdir "/tmp/envctl-runtime-$2" && chown 65534 "/tmp/envctl-runtime-$2"'
-            ' && exec env -u RUN_SH_RUNTIME_DIR "$1" start --headless --json'
-        )
     result = w.run("unshare", "--mount", "sh", "-c", script, "sh", BIN, uid, base, rc=1)
     error = json.loads(result.out)["error"]
     equal(error["code"], "runtime_root_unsafe", "code")
     contains(error["message"], f"/tmp/envctl-runtime-{uid}", "message")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -197,4 +197,5 @@ def version_and_commands(w):
     check(BIN.startswith("/"), "an absolute path")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,8 @@ class Terminal:
         self.env = {k: v for k, v in w.env.items() if k not in ("CI", "NO_COLOR")} | {"TERM": "xterm-256color", "SHELL": "/bin/sh"}
         self.tmux(
             "-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines), "-c", str(w.repo),
-            f"{command}; echo $? >{self.code}.new; mv {self.code}.new {self.code}; sleep 600",
+            # The shell gets Ctrl-C as well, and has to live on to tell the exit code.
+            f"trap : INT; {command}; echo $? >{self.code}.new; mv {self.code}.new {self.code}; sleep 600",
         )
 
     def tmux(self, *args):
@@ -123,4 +124,5 @@ def a_small_terminal(w):
     t.close()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -112,7 +112,11 @@ function M.projects(route, projects)
   return out, true
 end
 
-local function running_project(token, names)
+--- One name of those that are running. Raises requested_project_not_running, or ambiguous_target.
+---@param token string
+---@param names string[]
+---@return string
+function M.running(token, names)
   local hits = matching(token, names)
   if #hits == 1 then
     return hits[1]
@@ -160,7 +164,7 @@ function M.services(route, records)
   local wanted, picked
   for _, token in ipairs(route.projects) do
     wanted = wanted or {}
-    wanted[running_project(token, projects)] = true
+    wanted[M.running(token, projects)] = true
   end
   for _, token in ipairs(route.args) do
     local display = {}
@@ -174,7 +178,7 @@ function M.services(route, records)
       picked[display[1]] = true
     else
       wanted = wanted or {}
-      wanted[running_project(token, projects)] = true
+      wanted[M.running(token, projects)] = true
     end
   end
   local pool = records

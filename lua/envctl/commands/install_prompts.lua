@@ -128,7 +128,7 @@ end
 local function presets(ctx, results)
   local args = ctx.route.args
   if #args > 1 then
-    results[#results + 1] = failed('', 'Unexpected extra arguments for install-prompts: ' .. table.concat(args, ', ', 2))
+    results[1] = failed('', 'Unexpected extra arguments for install-prompts: ' .. table.concat(args, ', ', 2))
     return {}, ''
   end
   local name = ctx.route.flags.preset or args[1] or 'implement_task'
@@ -157,6 +157,15 @@ local function list(ctx)
   return 0
 end
 
+-- What a script that only knows errors looks for.
+local function first_failure(results)
+  for _, r in ipairs(results) do
+    if r.status == 'failed' then
+      return { code = 'prompts_failed', message = r.message, hint = json.null, where = json.null }
+    end
+  end
+end
+
 ---@param ctx envctl.Context
 ---@return integer exit code
 function M.run(ctx)
@@ -168,7 +177,8 @@ function M.run(ctx)
   local chosen, label = presets(ctx, results)
   for _, cli in ipairs(#results == 0 and agents(ctx.route.flags.cli, results) or {}) do
     for _, preset in ipairs(chosen) do
-      results[#results + 1] = home and install(cli, preset, home, dry_run) or failed(cli, 'the home directory is not known')
+      results[#results + 1] = home and install(cli, preset, home, dry_run)
+        or failed(cli, 'the home directory is not known')
     end
   end
   local ok = true
@@ -178,12 +188,13 @@ function M.run(ctx)
   if ctx.out.is_json then
     ctx.out.json {
       schema = 'envctl.install_prompts.v1', ok = ok, command = 'install-prompts', preset = label, dry_run = dry_run,
-      results = results,
+      results = results, error = not ok and first_failure(results) or nil,
     }
     return ok and 0 or 1
   end
   for _, r in ipairs(results) do
-    local line = (r.cli ~= '' and r.cli or 'install-prompts') .. ': ' .. r.status .. (r.path ~= '' and ' ' .. r.path or '')
+    local line = (r.cli ~= '' and r.cli or 'install-prompts') .. ': ' .. r.status
+    line = line .. (r.path ~= '' and ' ' .. r.path or '')
     if r.backup_path ~= json.null then
       line = line .. ' (backup: ' .. r.backup_path .. ')'
     end

@@ -22,6 +22,19 @@ local function nothing(ctx)
   return 0
 end
 
+-- Stopping what is stopped is fine, so a keeper that was killed meanwhile is no reason to give up: the next one goes on.
+local function request_again(client, ctx, request, on_event)
+  local task = require 'envctl.task'
+  for attempt = 1, 3 do
+    local ok, result = task.try(client.request, ctx, request, on_event)
+    if ok then
+      return result
+    elseif result.code ~= 'keeper_lost' or attempt == 3 then
+      error(result, 0)
+    end
+  end
+end
+
 --- Sends the stop and reports. request: {all?} or {names}.
 ---@return integer exit code
 function M.execute(ctx, request, done)
@@ -31,7 +44,7 @@ function M.execute(ctx, request, done)
   do
     local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
     request.op, request.command = 'stop', ctx.route.command
-    result = client.request(ctx, request, view.event)
+    result = request_again(client, ctx, request, view.event)
   end
   if ctx.out.is_json then
     document(ctx, { stopped = result.stopped, swept = result.swept, found = true })

@@ -428,24 +428,20 @@ end
 
 local function begin_run(op, plan)
   local doc = op.world.doc
-  local kept = doc and next(doc.services) ~= nil
-  if not kept then
-    op.run = { id = 'run-' .. sys.iso_time(sys.wall_ms()):gsub('[-:T]', ''):sub(1, 14) .. '-' .. sys.random_hex(4) }
+  if not doc or next(doc.services) == nil then
     doc = {
       schema_version = store.SCHEMA_VERSION,
       generation = doc and doc.generation or 0,
-      run_id = op.run.id,
+      run_id = 'run-' .. sys.iso_time(sys.wall_ms()):gsub('[-:T]', ''):sub(1, 14) .. '-' .. sys.random_hex(4),
       services = {},
       requirements = {},
       pointers = {},
       metadata = {},
     }
-    op.world.doc = doc
-  else
-    op.run = { id = doc.run_id }
   end
-  op.run.dir = store.run_dir(op.paths, op.run.id)
-  err.check(fs.mkdirs(op.run.dir, 448))
+  local run = { id = doc.run_id, dir = store.run_dir(op.paths, doc.run_id) }
+  err.check(fs.mkdirs(run.dir, 448)) -- 0700
+  op.run, op.world.doc = run, doc
   doc.mode = op.mode
   doc.plan_digest = plan.digest
   doc.metadata.command = op.command

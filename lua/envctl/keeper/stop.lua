@@ -93,6 +93,8 @@ function M.run(op)
     world:save_derived()
     world.doc = nil
     store.clear(op.paths)
+  elseif not world.doc then
+    store.clear(op.paths) -- derived files of a document that is gone
   else
     world:save(false)
     world:save_derived()

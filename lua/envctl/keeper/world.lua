@@ -32,6 +32,7 @@ function M.open(paths)
   self.events = require('envctl.state.events').open(paths, function(message)
     log_line('warn', 'events are not recorded: ' .. message)
   end)
+  store.sweep(paths)
   local ok, result = xpcall(store.read, function(e)
     return e
   end, paths)

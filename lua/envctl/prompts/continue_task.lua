@@ -2,7 +2,8 @@
 return [[
 # Continue the task
 
-Work has been done in this worktree. Find out how far it really got, put the old task away, and write the one that comes next.
+Work has been done in this worktree. Find out how far it really got, put the old task away, and write the one that
+comes next.
 
 ## Inputs
 
@@ -23,7 +24,8 @@ Work has been done in this worktree. Find out how far it really got, put the old
 3. Mark each one: done, partly done (what is missing?), not begun, or no longer wanted (who said so?).
 4. Look for what nobody asked for but the work brought to light: fragile places, doubled code, missing tests.
 5. Move `MAIN_TASK.md` to `docs/tasks/` under a name with date and subject.
-6. Write a new `MAIN_TASK.md` with what is left, in an order in which it can be done, each demand so that one can check it.
+6. Write a new `MAIN_TASK.md` with what is left, in an order in which it can be done, each demand so that one can
+   check it.
 
 ## What to hand over
 

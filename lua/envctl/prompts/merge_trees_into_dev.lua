@@ -23,7 +23,8 @@ Two worktrees hold work that belongs together, or that answers the same task twi
 3. Make a branch from `dev`. Merge the stronger branch first, then the other one, part by part.
 4. A conflict is a question about intent: read both sides and their tests before you answer it.
 5. Keep the tests of both. Where they contradict each other, the task decides.
-6. Start the environment and run all tests (`envctl`, `envctl test --all`), then look at the whole difference to `dev` once more.
+6. Start the environment and run all tests (`envctl`, `envctl test --all`), then look at the whole difference to `dev`
+   once more.
 
 ## What to hand over
 

@@ -18,9 +18,11 @@ Somebody implemented `MAIN_TASK.md` in this worktree. Find what is wrong or miss
 
 ## How to go about it
 
-1. Read the task and list what has to hold, including what it implies: errors, empty input, two at a time, a restart in the middle.
+1. Read the task and list what has to hold, including what it implies: errors, empty input, two at a time, a restart in
+   the middle.
 2. Read the whole difference once, without changing anything. Note doubts.
-3. Go through the list: is it there, is it tested, does the test prove it? Break the code on purpose to see the test fail.
+3. Go through the list: is it there, is it tested, does the test prove it? Break the code on purpose to see the test
+   fail.
 4. Try the doubtful cases on the running environment (`envctl`, `envctl logs`, `envctl errors`).
 5. Mend what you found, worst first: wrong results, lost data, leaks, then the rest. One commit per fault.
 6. Run all tests (`envctl test --all`).

@@ -8,7 +8,7 @@ local problems = require 'envctl.script.problems'
 
 local M = {}
 
-local START_MS = 20000
+local START_MS, LAST_WORDS_MS = 20000, 150
 
 ---@class envctl.script.Pipe
 ---@field dead envctl.script.ChildProblem? why it answers no more
@@ -60,6 +60,10 @@ function Pipe:feed(chunk)
     self:kill { message = string.format('the answer is larger than %d MiB', wire.ANSWER >> 20), limit = 'answer' }
     self.partial, self.partial_size = {}, 0
   end
+end
+
+local function overdue_problem()
+  return { message = string.format('ran for %g s', wire.WALL_MS / 1000), limit = 'wall' }
 end
 
 local function ending(code, signal)
@@ -129,28 +133,49 @@ function Pipe:close()
   self.process:close()
 end
 
+-- Parks until a line is there, the process has ended, or ms went by.
+function Pipe:pause(ms)
+  task.await(function(resume)
+    local timer = require('envctl.host.loop').timer(ms, function()
+      self.waiter = nil
+      resume()
+    end)
+    self.waiter = function()
+      timer:close()
+      resume()
+    end
+    return timer
+  end)
+  self.waiter = nil
+end
+
+-- Out of time. The process is asked where its script is, and ended.
+function Pipe:overdue()
+  if not self.cage then
+    self:kill { message = 'the script host does not start', limit = 'wall' }
+    return
+  end
+  self.process:signal 'USR1'
+  self:pause(LAST_WORDS_MS)
+  self.late = true
+  if not self.ended and not self.lines[self.first] then
+    self:kill(overdue_problem())
+  end
+end
+
 -- Waits for a line at most ms, and gives back how many it took.
 function Pipe:next_line(ms)
   local began = sys.mono_ms()
   while not self.lines[self.first] and not self.ended do
     local left = ms - (sys.mono_ms() - began)
-    if left <= 0 then
-      local why = string.format('ran for %g s', wire.WALL_MS / 1000)
-      self:kill { message = self.cage and why or 'the script host does not start', limit = 'wall' }
-      left = 5000
+    if left > 0 then
+      self:pause(left)
+    elseif self.late or self.dead then
+      self:kill(overdue_problem())
+      self:pause(1000)
+    else
+      self:overdue()
     end
-    task.await(function(resume)
-      local timer = require('envctl.host.loop').timer(left, function()
-        self.waiter = nil
-        resume()
-      end)
-      self.waiter = function()
-        timer:close()
-        resume()
-      end
-      return timer
-    end)
-    self.waiter = nil
   end
   local line = self.lines[self.first]
   if line then
@@ -163,7 +188,11 @@ end
 -- The last line of a process that ended itself says which line of the script ran too long.
 local function note_fatal(self, message)
   local fatal = type(message.fatal) == 'table' and message.fatal or {}
-  local p = problems.from_child { message = 'ran for 1 s', file = fatal.file, line = fatal.line, limit = 'cpu' }
+  local wall = fatal.why == 'wall'
+  local p = problems.from_child {
+    message = wall and overdue_problem().message or 'ran for 1 s', file = fatal.file, line = fatal.line,
+    limit = wall and 'wall' or 'cpu',
+  }
   self.dead = self.dead and self.dead.limit and self.dead or p
 end
 

@@ -138,7 +138,7 @@ function Session:pipe_handlers(extra)
     include = function(message)
       local known = self.names[message.from]
       if not known or type(message.path) ~= 'string' then
-        problems.raise('no such script')
+        error(problems.new { message = 'no such script' }, 0)
       end
       local rel, text, why = layers.include(known.entry, message.path)
       if not rel then
@@ -234,7 +234,8 @@ function Session:load_layer(entry, errors)
   local data = type(result) == 'table' and json.strip_nulls(result.data) or nil
   if type(data) ~= 'table' or marks.is_mark(data) then
     error(problems.new {
-      file = entry.name, message = 'expected a table, got ' .. schema.got(data), hint = 'a script ends in: return { envctl = 1, … }',
+      file = entry.name, message = 'expected a table, got ' .. schema.got(data),
+      hint = 'a script ends in: return { envctl = 1, … }',
     }, 0)
   end
   settle_marks(self, entry, data, {})
@@ -343,27 +344,23 @@ function Session:source(entry, path)
   }
 end
 
+local function unused(o, path, why)
+  return {
+    code = 'script_unused', message = problems.text(o.file, o.line, path, why),
+    where = o.line and o.file .. ':' .. o.line or o.file,
+  }
+end
+
 local function dead_overrides(self)
   local out = {}
   for _, name in ipairs(sorted(self.overrides)) do
-    local point = points.by_name[name]
-    if point and not point.available then
-      for _, o in ipairs(self.overrides[name]) do
-        out[#out + 1] = {
-          code = 'script_unused', message = problems.text(o.file, o.line, { 'override', name }, 'this envctl does not ask it yet'),
-          where = o.file .. ':' .. o.line,
-        }
-      end
+    for _, o in ipairs(points.by_name[name].available and {} or self.overrides[name]) do
+      out[#out + 1] = unused(o, { 'override', name }, 'this envctl does not ask it yet')
     end
   end
   for _, name in ipairs(sorted(self.modules)) do
-    if points.modules[name] and not points.modules[name].available then
-      for _, m in ipairs(self.modules[name]) do
-        out[#out + 1] = {
-          code = 'script_unused', message = problems.text(m.file, m.line, { 'modules', name }, 'this envctl does not use it yet'),
-          where = m.line and m.file .. ':' .. m.line or m.file,
-        }
-      end
+    for _, m in ipairs(points.modules[name].available and {} or self.modules[name]) do
+      out[#out + 1] = unused(m, { 'modules', name }, 'this envctl does not use it yet')
     end
   end
   return out
@@ -407,8 +404,8 @@ function Session:load(opts)
     end
   end
   self.cage = self.pipe.cage
-  if self.on_loaded then
-    self.on_loaded(self)
+  if self.judge then
+    self.judge(self)
   end
   if #errors > 0 and not (opts and opts.collect) then
     local first = errors[1]
@@ -463,10 +460,16 @@ function Session:command_list()
   return out
 end
 
+---@class envctl.script.MergeParts
+---@field layers string[]? only these
+---@field origins envctl.script.Origins? go on with these
+---@field keep (fun(path: (string|integer)[]): boolean)? a function at this path is a value of its own
+---@field filter (fun(data: any): any)? takes parts of a layer's data out
+
 --- Puts the scripts' values of one section on top of a lower value: session:merge('config', bundled, {layers = {'user'}}).
 ---@param path (string|integer)[]|string section, or path
 ---@param lower any
----@param opts? {layers: string[]?, origins: envctl.script.Origins?, keep: (fun(path: table): boolean)?, filter: (fun(data: any): any)?}
+---@param opts? envctl.script.MergeParts
 ---@return any value, envctl.script.Origins origins
 function Session:merge(path, lower, opts)
   opts = opts or {}

@@ -55,6 +55,15 @@ function M.read(paths)
   return living(parse(text, paths.ports_file))
 end
 
+-- Temporary files of writers that were killed: nobody else writes while we hold the lock.
+local function sweep(paths)
+  for _, entry in ipairs(fs.list(paths.durable_root) or {}) do
+    if entry.name:find '^%.ports%.json%.%d+%.tmp$' then
+      fs.unlink(paths.durable_root .. '/' .. entry.name)
+    end
+  end
+end
+
 --- Runs change(entries) under the lock and writes what it returns (nil = leave). Only tasks may call this.
 ---@param paths table
 ---@param change fun(entries: table[]): table[]?
@@ -78,6 +87,7 @@ function M.update(paths, change)
     end
   until lock
   local held <close> = lock -- luacheck: ignore 211
+  sweep(paths)
   local entries = change(M.read(paths))
   if entries then
     table.sort(entries, function(a, b)

@@ -176,6 +176,21 @@ function M.clear(paths)
   end
 end
 
+--- Removes temporary files that a killed writer left. Only the keeper may: it holds the scope's lock, so no other writer lives.
+function M.sweep(paths)
+  local dirs = { paths.scope_dir, paths.durable_scope }
+  for _, entry in ipairs(fs.list(paths.scope_dir .. '/runs') or {}) do
+    dirs[#dirs + 1] = paths.scope_dir .. '/runs/' .. entry.name
+  end
+  for _, dir in ipairs(dirs) do
+    for _, entry in ipairs(fs.list(dir) or {}) do
+      if entry.type == 'file' and entry.name:find '^%..+%.%d+%.tmp$' then
+        fs.unlink(dir .. '/' .. entry.name)
+      end
+    end
+  end
+end
+
 --- Moves an unreadable document aside; never deletes it.
 ---@return string? new path
 function M.set_aside(paths, stamp)

@@ -1,0 +1,230 @@
+--- What a session does with functions of scripts after loading: override points, hooks, commands, modules.
+local task = require 'envctl.task'
+local json = require 'envctl.util.json'
+local err = require 'envctl.err'
+local diff = require 'envctl.script.diff'
+local points = require 'envctl.script.points'
+local schema = require 'envctl.script.schema'
+local problems = require 'envctl.script.problems'
+
+local M = {}
+
+local HOOK_MS, COMMAND_MS = 60000, 24 * 3600 * 1000
+
+-- --- override points --------------------------------------------------------------------------------------------------
+
+-- What an override returned, checked and put into shape. Raises a message that names the function.
+local function checked(shape, value, at, prefix)
+  local found = schema.check(shape, value)[1]
+  if found then
+    local path = table.move(found.path, 1, #found.path, #prefix + 1, table.move(prefix, 1, #prefix, 1, {}))
+    error(problems.new {
+      file = at.file, line = at.line, path = path, message = found.message, hint = found.hint,
+    }, 0)
+  end
+  return schema.settle(shape, value, json.array)
+end
+
+local function mask_of(point)
+  return point.secret and require('envctl.plan.services').is_secret or nil
+end
+
+-- Remembers what the bundled function said, and its own error: that one is not the script's.
+local function bundled(input, base_fn)
+  local self = { input = input }
+  function self.run(other)
+    local ok, result = task.try(base_fn, other)
+    if not ok then
+      self.failed = result
+      error(result, 0)
+    end
+    if diff.equal(other, input) then
+      self.known, self.before = true, result
+    end
+    return result
+  end
+  function self.value()
+    if not self.known then -- the override did without it: then there may be nothing to compare with
+      task.try(self.run, input)
+    end
+    return self.before
+  end
+  function self.original(problem)
+    if self.failed and problem.message:find(self.failed.message, 1, true) then
+      return self.failed
+    end
+  end
+  return self
+end
+
+local function record_changes(session, point, list, before, outputs, label)
+  local below = before
+  for i, o in ipairs(list) do
+    local output = outputs[i]
+    if output ~= nil then
+      session.used[#session.used + 1] = {
+        point = point.name, layer = o.layer, file = o.file, line = o.line,
+        changed = diff.changes(below, output, { label = label, mask = mask_of(point) }),
+      }
+      below = output
+    end
+  end
+end
+
+--- See Session:call.
+function M.call(session, name, input, base_fn, opts)
+  local point = points.by_name[name] or error('no override point ' .. tostring(name), 2)
+  session:load()
+  local list = session.overrides[name]
+  if not list then
+    return base_fn(input)
+  end
+  local fns, outputs, base = json.array {}, {}, bundled(input, base_fn)
+  for i, o in ipairs(list) do
+    fns[i] = o.id
+  end
+  local top = list[#list]
+  local path = { 'override', name }
+  local output = session:ask({ op = 'point', fns = fns, input = input }, {
+    entry = top.entry,
+    fallback = { file = top.file, line = top.line, path = path },
+    original = base.original,
+    handlers = {
+      base = function(message)
+        local other = message.input
+        return { value = base.run(diff.equal(other, input) and input or json.strip_nulls(other)) }
+      end,
+      check = function(message)
+        local o = list[message.index] or error('no such override', 0)
+        outputs[message.index] = checked(point.output, json.strip_nulls(message.output), o, path)
+        return {}
+      end,
+    },
+  })
+  output = checked(point.output, output, top, path)
+  outputs[#list] = output
+  record_changes(session, point, list, base.value(), outputs, opts and opts.label)
+  return output
+end
+
+-- --- hooks and commands -----------------------------------------------------------------------------------------------
+
+local function host_names(functions)
+  local names = json.array {}
+  for name in pairs(functions) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+-- Runs a function that may act. The time is for everything, what the host does for it included.
+local function act(session, o, path, input, host_impl, ms)
+  local function run()
+    return session:ask({ op = 'act', fn = o.id, input = input, host = host_names(host_impl) }, {
+      entry = o.entry,
+      fallback = { file = o.file, line = o.line, path = path },
+      handlers = {
+        host = function(message)
+          local fn = type(message.name) == 'string' and host_impl[message.name]
+          if not fn then
+            error(err.new('script_invalid', 'host.' .. tostring(message.name) .. ' is not there'), 0)
+          end
+          local args = type(message.args) == 'table' and message.args or {}
+          for i = 1, math.tointeger(message.n) or 0 do
+            args[i] = json.strip_nulls(args[i])
+          end
+          local value = fn(table.unpack(args, 1, math.min(math.tointeger(message.n) or 0, 20)))
+          return { value = value == nil and json.null or value }
+        end,
+      },
+    })
+  end
+  local result, why = task.timeout(ms, run)
+  if why == 'timeout' then
+    session.pipe:kill { message = 'took too long' }
+    error(problems.new {
+      code = 'hook_failed', file = o.file, line = o.line, path = path,
+      message = string.format('took longer than %g s', ms / 1000), hint = 'give it a larger timeout_ms',
+    }, 0)
+  end
+  return result
+end
+
+--- See Session:run_hook.
+function M.run_hook(session, event, ev, host_impl)
+  session:load()
+  local results, list = {}, session.hooks[event]
+  if not list then
+    return results
+  end
+  session:require_trust()
+  for _, o in ipairs(list) do
+    local path = { 'on', event }
+    local ok, e = task.try(act, session, o, path, ev or {}, host_impl, o.timeout_ms or HOOK_MS)
+    local result = { layer = o.layer, file = o.file, line = o.line, ok = ok, optional = o.optional }
+    if not ok then
+      result.message = e.message
+      if not o.optional or e.code == 'cancelled' then
+        e.code = e.code == 'script_invalid' and 'hook_failed' or e.code
+        error(e, 0)
+      end
+    end
+    results[#results + 1] = result
+  end
+  return results
+end
+
+--- See Session:run_command.
+function M.run_command(session, name, ctx, host_impl)
+  session:load()
+  local list = session.commands[name]
+  if not list then
+    local known = host_names(session.commands)
+    err.raise('unknown_command', 'no script has a command "' .. name .. '"', {
+      hint = require('envctl.script.suggest').hint(name, known, 'commands'),
+    })
+  end
+  session:require_trust()
+  local o = list[#list]
+  local path = { 'commands', name }
+  local code = act(session, o, path, ctx or {}, host_impl, o.timeout_ms or COMMAND_MS)
+  if code == nil or code == true then
+    return 0
+  elseif code == false then
+    return 1
+  elseif math.type(code) ~= 'integer' or code < 0 or code > 255 then
+    error(problems.new {
+      file = o.file, line = o.line, path = path,
+      message = 'expected an exit code 0..255 or nothing, got ' .. schema.got(code),
+    }, 0)
+  end
+  return code
+end
+
+-- --- modules ----------------------------------------------------------------------------------------------------------
+
+--- See Session:call_module.
+function M.call_module(session, module, name, args)
+  session:load()
+  local list = session.modules[module] or error('no module ' .. module, 2)
+  local m = list[#list]
+  local declared = points.modules[module].functions[name] or error('no function ' .. name, 2)
+  local path = { 'modules', module, name }
+  local fn = m.functions[name]
+  if not fn then
+    error(problems.new {
+      file = m.file, line = m.line, path = path, message = 'is missing', hint = 'it is called with ' .. declared.args,
+    }, 0)
+  end
+  local list_args = json.array {}
+  for i, a in ipairs(args) do
+    list_args[i] = a
+  end
+  local result = session:ask({ op = 'call', fn = fn.id, args = list_args, n = #args, path = {} }, {
+    entry = m.entry, fallback = { file = fn.file, line = fn.line, path = path },
+  })
+  return checked(declared.output, result, fn, path)
+end
+
+return M
