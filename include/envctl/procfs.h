@@ -68,6 +68,9 @@ bool ec_procfs_sockets(pid_t pid, void (*fn)(uint64_t inode, void *ud), void *ud
 /// Errors: ESRCH (gone, or another process now), EPERM.
 bool ec_procfs_signal(const ec_identity *id, int sig, ec_err *err);
 
+/// Whether a cgroup or one below it has processes, as the kernel counts them. False when it is empty or not there.
+bool ec_cgroup_populated(const char *path);
+
 /// A writable cgroup v2 directory for our leaves, below our own cgroup. False with a reason in `err`.
 bool ec_cgroup_base(char *out, size_t size, const char *name, bool create, ec_err *err);
 

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "envctl/fault.h"
@@ -167,11 +168,24 @@ bool ec_fs_write_atomic(const char *path, const void *data, size_t size, mode_t 
     return ok || fail_write(err, why, path);
 }
 
+// Whoever appends holds the file's lock, or it could take half of another's line for a torn one, or cut it off. A holder that
+// somebody stopped is not waited for for ever.
+static void lock_for_append(int fd)
+{
+    const struct timespec pause = {0, 1000000};
+    for (int tries = 0; tries < 2000 && flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            break; // a file system without locks
+        nanosleep(&pause, NULL);
+    }
+}
+
 bool ec_fs_append(const char *path, const void *data, size_t size, ec_err *err)
 {
     int fd = open_path(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return ec_err_errno(err, errno, "%s", path);
+    lock_for_append(fd);
     struct stat st = {0};
     char last = '\n';
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {

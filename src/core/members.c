@@ -139,6 +139,8 @@ static void add_cgroup(walk *w, size_t q)
     int pid;
     while (fscanf(f, "%d", &pid) == 1) {
         seen *s = find_pid(w, pid);
+        if (!s && visit(pid, w)) // born after the walk passed its place
+            s = find_pid(w, pid);
         if (s)
             s->via[q] |= EC_VIA_CGROUP;
     }

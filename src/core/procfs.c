@@ -221,6 +221,19 @@ bool ec_procfs_signal(const ec_identity *id, int sig, ec_err *err)
     return rc == 0 || ec_err_errno(err, why, "pid %d", id->pid);
 }
 
+bool ec_cgroup_populated(const char *path)
+{
+    char file[PATH_MAX], text[256];
+    snprintf(file, sizeof file, "%s/cgroup.events", path);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return strstr(text, "populated 1") != NULL;
+}
+
 // Mount point of cgroup v2 from /proc/self/mountinfo: "… - cgroup2 …" with the mount point in field 5.
 static bool cgroup_mount(char *out, size_t size)
 {

@@ -28,12 +28,14 @@ typedef struct place {
 static struct {
     lua_State *volatile running; // whose line counts
     volatile sig_atomic_t signals;
-} guard;
+    char text[40]; // what the error says
+} guard = {.text = "ran too long"};
 
 static struct {
     lua_Alloc f;
     void *ud;
-    size_t used, limit;
+    size_t used, soft, hard;
+    bool exceeded; // an error said so already
     bool refused;
     place at;
 } memory;
@@ -62,23 +64,33 @@ static bool find_place(lua_State *L, place *out)
 
 // --- processor time --------------------------------------------------------------------------------------------------
 
-// Only in a script's own function: what runs below it for our sake (catching its error, to begin with) goes on.
-static void raise_budget(lua_State *L, lua_Debug *ar)
+static void raise_at_place(lua_State *L, const char *what)
 {
     place at;
-    if (guard.signals == 0) { // left over from an earlier call
-        lua_sethook(L, NULL, 0, 0);
-        return;
-    }
+    // Not luaL_error: the position is that of the script, whatever is around it.
+    if (find_place(L, &at))
+        lua_pushfstring(L, "%s:%d: %s", at.file, at.line, what);
+    else
+        lua_pushstring(L, what);
+    lua_error(L);
+}
+
+// At the next instruction after a limit was passed. Only in a script's own function: what runs below it for our sake
+// (catching its error, to begin with) goes on.
+static void on_instruction(lua_State *L, lua_Debug *ar)
+{
     lua_getinfo(L, "S", ar);
     if (ar->source[0] != '=')
         return;
-    // Not luaL_error: the position is that of the script, whatever is around it.
-    if (find_place(L, &at))
-        lua_pushfstring(L, "%s:%d: ran for 1 s", at.file, at.line);
-    else
-        lua_pushliteral(L, "ran for 1 s");
-    lua_error(L);
+    if (guard.signals > 0)
+        raise_at_place(L, guard.text);
+    if (memory.used > memory.soft && !memory.exceeded)
+        lua_gc(L, LUA_GCCOLLECT);
+    if (memory.used > memory.soft || memory.exceeded) {
+        memory.exceeded = true;
+        raise_at_place(L, "needs more than 64 MiB of memory");
+    }
+    lua_sethook(L, NULL, 0, 0); // left over, or garbage only
 }
 
 static size_t add_text(char *to, size_t at, size_t size, const char *text)
@@ -128,7 +140,7 @@ static void on_budget(int signum)
     guard.signals = guard.signals + 1;
     if (!L || guard.signals > GRACE)
         last_words(L, "cpu");
-    lua_sethook(L, raise_budget, LUA_MASKCOUNT, 1);
+    lua_sethook(L, on_instruction, LUA_MASKCOUNT, 1);
     errno = saved;
 }
 
@@ -158,9 +170,10 @@ static int l_arm(lua_State *L)
     sigaction(SIGPROF, &action, NULL);
     action.sa_handler = on_deadline;
     sigaction(SIGUSR1, &action, NULL);
+    snprintf(guard.text, sizeof guard.text, "ran for %g s", (double)ms / 1000);
     guard.running = L;
     guard.signals = 0;
-    memory.refused = false;
+    memory.refused = memory.exceeded = false;
     lua_pushinteger(L, set_timer(ms));
     return 1;
 }
@@ -185,23 +198,33 @@ static int l_running(lua_State *L)
 
 static int l_tripped(lua_State *L)
 {
-    lua_pushboolean(L, guard.signals > 0);
+    if (guard.signals > 0)
+        lua_pushliteral(L, "cpu");
+    else if (memory.exceeded)
+        lua_pushliteral(L, "memory");
+    else
+        lua_pushnil(L);
     return 1;
 }
 
 // --- memory ----------------------------------------------------------------------------------------------------------
 
+// Two limits: past the soft one the next instruction raises an error that knows its line; past the hard one there is
+// nothing.
 static void *counted_alloc(void *ud, void *ptr, size_t osize, size_t nsize)
 {
     (void)ud;
     size_t old = ptr ? osize : 0; // without a block, osize is a kind of object
+    lua_State *L = guard.running;
     void *p = NULL;
-    if (nsize <= old || memory.used - old + nsize <= memory.limit)
+    if (nsize <= old || memory.used - old + nsize <= memory.hard)
         p = memory.f(memory.ud, ptr, osize, nsize);
     if (p || nsize == 0)
         memory.used = memory.used - old + nsize;
-    else if (guard.running)
-        memory.refused = find_place(guard.running, &memory.at);
+    else if (L)
+        memory.refused = find_place(L, &memory.at);
+    if (L && memory.used > memory.soft && lua_gethook(L) == NULL)
+        lua_sethook(L, on_instruction, LUA_MASKCOUNT, 1);
     return p;
 }
 
@@ -212,7 +235,8 @@ static int l_limit_memory(lua_State *L)
     if (!memory.f)
         memory.f = lua_getallocf(L, &memory.ud);
     memory.used = ((size_t)lua_gc(L, LUA_GCCOUNT) << 10) + (size_t)lua_gc(L, LUA_GCCOUNTB);
-    memory.limit = memory.used + (size_t)bytes;
+    memory.soft = memory.used + (size_t)bytes;
+    memory.hard = memory.soft + (size_t)bytes / 8;
     lua_setallocf(L, counted_alloc, NULL);
     return 0;
 }

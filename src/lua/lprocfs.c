@@ -372,6 +372,12 @@ static int done(lua_State *L, int rc, const char *path)
     return 1;
 }
 
+static int l_cgroup_populated(lua_State *L)
+{
+    lua_pushboolean(L, ec_cgroup_populated(lx_check_path(L, 1)));
+    return 1;
+}
+
 static int l_cgroup_make(lua_State *L)
 {
     const char *path = lx_check_path(L, 1);
@@ -400,6 +406,7 @@ int luaopen_envctl_host_procfs(lua_State *L)
         {"listening", l_listening},
         {"holder", l_holder},
         {"cgroup_base", l_cgroup_base},
+        {"cgroup_populated", l_cgroup_populated},
         {"cgroup_make", l_cgroup_make},
         {"cgroup_remove", l_cgroup_remove},
         {NULL, NULL},

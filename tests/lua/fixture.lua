@@ -90,7 +90,9 @@ function M.context(args, place, env)
   end
   route.repo = route.repo or place
   local ctx = require('envctl.context').new(route, out)
-  rawset(ctx, 'settings', M.settings(ctx.roots, env or { RUN_SH_RUNTIME_DIR = place .. '/.runtime' }, route))
+  if pcall(require('envctl.repo.roots').find, { repo = route.repo }) then
+    rawset(ctx, 'settings', M.settings(ctx.roots, env or { RUN_SH_RUNTIME_DIR = place .. '/.runtime' }, route))
+  end
   return ctx
 end
 

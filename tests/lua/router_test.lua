@@ -405,7 +405,7 @@ function M.test_names_are_unique()
       lu.assertNil(seen[word], word)
       seen[word] = c.name
     end
-    for _, dash in ipairs { '--' .. c.name, table.unpack(c.dashes) } do
+    for _, dash in ipairs { not c.bare_only and '--' .. c.name or c.name .. '(bare)', table.unpack(c.dashes) } do
       lu.assertNil(seen[dash], dash)
       seen[dash] = c.name
     end

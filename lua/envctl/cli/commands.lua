@@ -2,7 +2,7 @@
 --- envctl.cli.flags.
 ---
 --- Fields of a command:
----   name      public name; also accepted with two dashes
+---   name      public name; also accepted with two dashes (unless bare_only: --wait is a flag)
 ---   words     other bare spellings
 ---   dashes    other dashed spellings (without the name)
 ---   section   where help shows it
@@ -31,6 +31,7 @@ local M = {}
 ---@field implied boolean?
 ---@field reference boolean?
 ---@field hidden boolean?
+---@field bare_only boolean?
 ---@field summary string
 ---@field usage string
 ---@field examples string[]
@@ -110,7 +111,8 @@ M.list = {
     args = 'projects', summary = 'show and steer what runs', usage = 'dashboard', examples = { 'envctl dashboard' },
   },
   {
-    name = 'wait', section = 'Run', class = 'inspection', groups = { 'target', 'ready' }, args = 'projects',
+    name = 'wait', section = 'Run', class = 'inspection', bare_only = true, groups = { 'target', 'ready' },
+    args = 'projects',
     implied = true,
     summary = 'wait until services are ready', usage = 'wait --ready [PROJECT…] [--timeout SECONDS]',
     examples = { 'envctl wait --ready --timeout 30' },
@@ -352,7 +354,10 @@ for _, c in ipairs(M.list) do
   c.words, c.dashes = c.words or {}, c.dashes or {}
   c.repo = c.repo or 'required'
   M.by_name[c.name] = c
-  M.words[c.name], M.dashes['--' .. c.name] = c, c
+  M.words[c.name] = c
+  if not c.bare_only then
+    M.dashes['--' .. c.name] = c
+  end
   for _, word in ipairs(c.words) do
     M.words[word] = c
   end

@@ -94,7 +94,9 @@ function M.aliases(command)
   for _, word in ipairs(command.words) do
     out[#out + 1] = word
   end
-  out[#out + 1] = '--' .. command.name
+  if not command.bare_only then
+    out[#out + 1] = '--' .. command.name
+  end
   for _, dash in ipairs(command.dashes) do
     out[#out + 1] = dash
   end

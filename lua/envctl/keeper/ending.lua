@@ -25,62 +25,60 @@ local function remaining(records, alive)
   return queries, index
 end
 
-local function count(members)
-  local n = 0
-  for _ in pairs(members) do
-    n = n + 1
+-- A walk over /proc can miss what forks and exits all the time, so one empty look is not enough. The kernel's own count of a
+-- cgroup is; without one, several empty looks in a row are as sure as it gets.
+local EMPTY_LOOKS = 3
+
+local function observe_empty(records, alive, empty)
+  local queries, index = remaining(records, alive)
+  if #queries == 0 then
+    return
   end
-  return n
+  local found = procfs.members(queries)
+  for k, i in ipairs(index) do
+    local populated = records[i].cgroup and procfs.cgroup_populated(records[i].cgroup)
+    empty[i] = (#found[k] == 0 and not populated) and (empty[i] or 0) + 1 or 0
+    local looks = records[i].cgroup and populated == false and 1 or EMPTY_LOOKS
+    if empty[i] >= looks then
+      alive[i] = false
+    end
+  end
 end
 
---- Looks until every service is empty or the budget is over.
-local function wait_empty(records, alive, budget_ms)
+local function any(alive)
+  for _, value in pairs(alive) do
+    if value then
+      return true
+    end
+  end
+  return false
+end
+
+--- Looks until every service is empty or the budget is over. act(queries), if any, runs before each look.
+local function wait_empty(records, alive, budget_ms, longest_pause, act)
   local deadline = sys.mono_ms() + budget_ms
-  local pause = 2
-  while true do
-    local queries, index = remaining(records, alive)
-    if #queries == 0 then
-      return true
+  local pause, empty = 1, {}
+  while any(alive) do
+    if act then
+      act((remaining(records, alive)))
     end
-    local found = procfs.members(queries)
-    for k, i in ipairs(index) do
-      if count(found[k]) == 0 then
-        alive[i] = false
-      end
-    end
-    if #remaining(records, alive) == 0 then
-      return true
+    observe_empty(records, alive, empty)
+    if not any(alive) then
+      break
     end
     if sys.mono_ms() >= deadline then
       return false
     end
     task.sleep(pause)
-    pause = math.min(pause * 2, 40)
+    pause = math.min(pause * 2, longest_pause)
   end
+  return true
 end
 
 local function kill_all(records, alive)
-  local deadline = sys.mono_ms() + KILL_BUDGET_MS
-  local pause = 1
-  while true do
-    local queries, index = remaining(records, alive)
-    if #queries == 0 then
-      return true
-    end
-    local counts = procfs.signal_members(queries, 'KILL')
-    -- A fork can slip between two looks: only a second empty look counts.
-    local again = procfs.members(queries)
-    for k, i in ipairs(index) do
-      if counts[k] == 0 and count(again[k]) == 0 then
-        alive[i] = false
-      end
-    end
-    if sys.mono_ms() >= deadline then
-      return false
-    end
-    task.sleep(pause)
-    pause = math.min(pause * 2, 20)
-  end
+  return wait_empty(records, alive, KILL_BUDGET_MS, 20, function(queries)
+    procfs.signal_members(queries, 'KILL')
+  end)
 end
 
 --- Who still holds the port that a stopped service was seen on. The recorded socket itself is proof that it is ours.
@@ -147,14 +145,14 @@ function M.stop(records, on_phase)
   local counts = procfs.signal_members(queries, 'TERM')
   local budget = 0
   for i, r in ipairs(records) do
-    alive[i] = counts[i] > 0
+    alive[i] = counts[i] > 0 or (r.cgroup ~= nil and procfs.cgroup_populated(r.cgroup))
     results[i] = { name = r.name, was_alive = alive[i], killed = false }
     if alive[i] then
       on_phase(r, 'stopping')
       budget = math.max(budget, r.stop_timeout_ms or M.TERM_BUDGET_MS)
     end
   end
-  if not wait_empty(records, alive, budget) then
+  if not wait_empty(records, alive, budget, 40) then
     for i, r in ipairs(records) do
       if alive[i] then
         results[i].killed = true
@@ -207,7 +205,7 @@ function M.sweep(paths)
       alive[i] = true
     end
     procfs.signal_members(queries, 'TERM')
-    if not wait_empty(records, alive, M.TERM_BUDGET_MS) then
+    if not wait_empty(records, alive, M.TERM_BUDGET_MS, 40) then
       kill_all(records, alive)
     end
   end

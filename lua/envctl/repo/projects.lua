@@ -132,7 +132,11 @@ function M.strays(roots, settings)
   local fs = require 'envctl.host.fs'
   local trees, known, out = M.trees_root(roots, settings), {}, {}
   for _, p in ipairs(M.trees(roots, settings)) do
-    known[p.root], known[path.parent(p.root)] = true, true
+    local at = p.root
+    while #at > #trees do
+      known[at] = true
+      at = path.parent(at)
+    end
   end
   for _, entry in ipairs(fs.list(trees) or {}) do
     local dir = trees .. '/' .. entry.name

@@ -63,13 +63,13 @@ local function describe(e)
   if own_file and not own_file:find('^envctl/') then
     file, line, text = own_file, math.tointeger(tonumber(own_line)), rest
   end
-  return { message = text:sub(1, 4000), file = file, line = line, limit = confine.tripped() and 'cpu' or nil }
+  return { message = text:sub(1, 4000), file = file, line = line, limit = confine.tripped() }
 end
 
 -- Runs a piece of a script within its limits.
-local function limited(fn, ...)
-  local left = confine.arm(wire.CPU_MS)
-  local r = table.pack(xpcall(fn, describe, ...))
+local function limited(fn, self, message)
+  local left = confine.arm(math.tointeger(message.cpu_ms) or wire.CPU_MS)
+  local r = table.pack(xpcall(fn, describe, self, message))
   if not r[1] and type(r[2]) ~= 'table' then -- out of memory, or an error in an error: no handler ran
     local file, line = confine.refused()
     if r[2] == 'not enough memory' then
@@ -274,7 +274,7 @@ local function new_child()
     epoch = 0,
     running = confine.running,
     is_fatal = function(e)
-      return e == 'not enough memory' or confine.tripped()
+      return e == 'not enough memory' or confine.tripped() ~= nil
     end,
     number_of = function(v)
       if not numbers[v] then
@@ -310,7 +310,7 @@ end
 --- Runs until the parent closes the pipe. Never returns.
 function M.main()
   local self = new_child()
-  local report, message = confine.apply { memory = wire.MEMORY + (32 << 20), cpu_seconds = 120 }
+  local report, message = confine.apply { memory = wire.MEMORY + (48 << 20), cpu_seconds = 120 }
   if not report then
     send { error = { message = tostring(message) } }
     confine.exit(70)

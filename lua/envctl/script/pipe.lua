@@ -76,10 +76,12 @@ local function ending(code, signal)
 end
 
 --- Starts the script host.
----@param opts? {exe: string?} exe: program to run instead of this one
+---@param opts? {exe: string?, cpu_ms: integer?} exe: program to run instead of this one
 ---@return envctl.script.Pipe
 function M.start(opts)
-  local self = setmetatable({ lines = {}, first = 1, last = 0, partial = {}, partial_size = 0 }, Pipe)
+  local self = setmetatable({
+    lines = {}, first = 1, last = 0, partial = {}, partial_size = 0, cpu_ms = opts and opts.cpu_ms or wire.CPU_MS,
+  }, Pipe)
   local process, message = require('envctl.host.proc').spawn {
     argv = { opts and opts.exe or sys.exe, '__script-host' },
     env = environment(),
@@ -189,10 +191,9 @@ end
 local function note_fatal(self, message)
   local fatal = type(message.fatal) == 'table' and message.fatal or {}
   local wall = fatal.why == 'wall'
-  local p = problems.from_child {
-    message = wall and overdue_problem().message or 'ran for 1 s', file = fatal.file, line = fatal.line,
-    limit = wall and 'wall' or 'cpu',
-  }
+  local p = wall and overdue_problem() or { message = string.format('ran for %g s', self.cpu_ms / 1000), limit = 'cpu' }
+  p.file, p.line = fatal.file, fatal.line
+  p = problems.from_child(p)
   self.dead = self.dead and self.dead.limit and self.dead or p
 end
 
@@ -223,6 +224,7 @@ end
 ---@param handlers table<string, fun(message: table): any> what the script may ask; raised errors go back to it
 ---@return table? result, envctl.script.ChildProblem? problem
 function Pipe:request(request, handlers)
+  request.cpu_ms = self.cpu_ms
   self:send(request)
   -- Until it has said hello, it is the process that starts, not the script that runs.
   local used, budget = 0, self.cage and wire.WALL_MS or START_MS

@@ -23,13 +23,14 @@ Session.__index = Session
 
 --- A session for layers that were read. Starts nothing yet.
 ---@param entries envctl.script.Entry[]
----@param opts? {exe: string?, on_print: (fun(text: string))?, trusted: boolean?}
+---@param opts? {exe: string?, cpu_ms: integer?, on_print: (fun(text: string))?, trusted: boolean?}
 ---@return envctl.script.Session
 function M.new(entries, opts)
   opts = opts or {}
   return setmetatable({
     entries = entries,
     exe = opts.exe,
+    cpu_ms = opts.cpu_ms,
     on_print = opts.on_print,
     trusted = opts.trusted == true,
     names = {}, -- chunk name -> {entry, rel}
@@ -56,11 +57,6 @@ function Session:chunk_name(entry, rel)
   return name
 end
 
-function Session:shown(name)
-  local known = self.names[name]
-  return known and known.shown or name
-end
-
 local function index_of(entry, rel)
   entry.indexes = entry.indexes or {}
   local key = rel or ''
@@ -79,7 +75,7 @@ function Session:place(entry, path)
     local line, depth, include = locate.find(index_of(entry, rel), rest)
     local next_rel = include and require('envctl.detect.files').clean(include)
     if not next_rel or not entry.includes[next_rel] or depth == #rest then
-      return rel and self:shown(self:chunk_name(entry, rel)) or entry.name, line
+      return rel and self.names[self:chunk_name(entry, rel)].shown or entry.name, line
     end
     rel, from = next_rel, from + depth
   end
@@ -88,8 +84,11 @@ end
 
 -- A child's problem as an error object. `fallback`: where the asked function is, path: what it stands for.
 function Session:failure(p, entry, fallback)
-  local file = p.file and self:shown(p.file) or nil
-  local line = p.line
+  local known = p.file and self.names[p.file]
+  local file, line, message = known and known.shown, known and p.line, p.message
+  if p.file and not known then -- a chunk of the script's own making
+    message = problems.text(p.file, p.line, nil, message)
+  end
   if not file and fallback and fallback.file then
     file, line = fallback.file, fallback.line
   elseif not file and p.path and entry then
@@ -104,7 +103,7 @@ function Session:failure(p, entry, fallback)
   if p.limit then
     hint = hint or 'a call has 1 s of processor time, 2 s in all and 64 MiB; --bundled leaves scripts out'
   end
-  return problems.new { file = file, line = line, path = path, message = p.message, hint = hint }
+  return problems.new { file = file, line = line, path = path, message = message, hint = hint }
 end
 
 -- --- requests --------------------------------------------------------------------------------------------------------
@@ -177,7 +176,7 @@ function Session:ready()
   if again then
     self.pipe:close()
   end
-  self.pipe = require('envctl.script.pipe').start { exe = self.exe }
+  self.pipe = require('envctl.script.pipe').start { exe = self.exe, cpu_ms = self.cpu_ms }
   if again then
     for _, entry in ipairs(self.entries) do
       send_layer(self, entry)

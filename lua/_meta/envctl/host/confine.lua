@@ -39,10 +39,11 @@ function confine.disarm(left) end
 --- Says which coroutine runs now (nil: the caller's), so that messages name its line.
 ---@param co thread?
 function confine.running(co) end
---- Whether the count has run out.
----@return boolean
+--- Which limit this call has passed.
+---@return 'cpu'|'memory'|nil
 function confine.tripped() end
---- From now on the VM gets this many bytes more than it has, and "not enough memory" beyond.
+--- From now on the VM gets this many bytes more than it has: a script that needs more gets an error that names its line, or "not
+--- enough memory" for what is much too large at once.
 ---@param bytes integer
 function confine.limit_memory(bytes) end
 --- Where the script was when it was refused memory last (in this call).

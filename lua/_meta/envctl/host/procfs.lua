@@ -68,6 +68,10 @@ function procfs.holder(port) end
 ---@param create boolean
 ---@return string? path, string? why_not
 function procfs.cgroup_base(name, create) end
+--- Whether a cgroup has processes, as the kernel counts them: what forks faster than a walk over /proc is still counted.
+---@param path string
+---@return boolean
+function procfs.cgroup_populated(path) end
 --- Makes (or removes) a leaf; removal of a populated leaf fails with EBUSY.
 ---@param path string
 ---@return true? ok, string? message, string? code
