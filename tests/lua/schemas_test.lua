@@ -7,7 +7,7 @@ local fixture = require 'fixture'
 
 local M = {}
 
-local DIR = ENVCTL_SOURCE_DIR .. '/docs/reference/schemas/'
+local DIR = rawget(_G, 'ENVCTL_SOURCE_DIR') .. '/docs/reference/schemas/'
 
 local function schema_of(name)
   local text = assert(fs.read(DIR .. name .. '.schema.json'))
@@ -41,17 +41,21 @@ function M.test_documents_of_commands()
   })
   local seen = {}
   for _, line in ipairs {
-    { 'version' }, { 'help' }, { 'help', 'stop' }, { 'list-commands' }, { 'list-targets' }, { 'list-targets', '--trees' }, { 'list-trees' },
+    { 'version' }, { 'help' }, { 'help', 'stop' }, { 'list-commands' }, { 'list-targets' }, { 'list-targets', '--trees' },
+    { 'list-trees' },
     { 'show-config' }, { 'show-config', '--all' }, { 'config' }, { 'config', 'BACKEND_PORT_BASE=1', '--dry-run' },
     { 'config', 'BACKEND_PORT_BASE=1' }, { 'completion', 'zsh' }, { 'doctor' }, { 'ports' }, { 'show-state' }, { 'explain-startup' },
     { 'explain-startup', '--trees' }, { 'explain-startup', 'resume' }, { 'install-prompts', '--list' },
-    { 'install-prompts', '--cli', 'all,x', '--dry-run' }, { 'install-prompts' }, { 'install', '--dry-run' }, { 'uninstall', '--dry-run' },
+    { 'install-prompts', '--cli', 'all,x', '--dry-run' }, { 'install-prompts' }, { 'install', '--dry-run' },
+    { 'uninstall', '--dry-run' },
   } do
     table.insert(line, '--json')
     local _, ctx = fixture.run(line, repo.root)
     seen[fits(ctx.out.document)] = true
   end
-  for _, name in ipairs { 'list_targets', 'list_trees', 'show_config', 'config', 'doctor_repo', 'explain_startup', 'show_state', 'ports' } do
+  for _, name in ipairs {
+    'list_targets', 'list_trees', 'show_config', 'config', 'doctor_repo', 'explain_startup', 'show_state', 'ports',
+  } do
     lu.assertTrue(seen[name], name)
   end
   fixture.clean()
@@ -64,7 +68,9 @@ function M.test_documents_of_a_saved_state()
   require('envctl.state.paths').prepare(paths)
   fixture.write(paths.state_file, json.encode {
     schema_version = 1, run_id = 'run-1', mode = 'main', requirements = {
-      Main = { components = { postgres = { enabled = true, final = 5432, url = 'postgresql://u:p@localhost:5432/x', provider = 'native' } } },
+      Main = {
+        components = { postgres = { enabled = true, final = 5432, url = 'postgresql://u:p@localhost:5432/x', provider = 'native' } },
+      },
     }, pointers = {}, metadata = { project_roots = { Main = repo.root } },
     services = {
       ['Main Backend'] = {
@@ -76,7 +82,9 @@ function M.test_documents_of_a_saved_state()
   fixture.write(paths.ports_file, json.encode { entries = json.array {
     { scope = paths.scope_id, repo = repo.root, project = 'Main', slot = 0, service = 'backend', port = 8000 },
   } })
-  for _, line in ipairs { { 'show-state' }, { 'endpoints' }, { 'endpoints', 'main' }, { 'ports' }, { 'list-targets' }, { 'explain-startup' } } do
+  for _, line in ipairs {
+    { 'show-state' }, { 'endpoints' }, { 'endpoints', 'main' }, { 'ports' }, { 'list-targets' }, { 'explain-startup' },
+  } do
     table.insert(line, '--json')
     local _, done = fixture.run(line, repo.root)
     fits(done.out.document)
@@ -121,7 +129,8 @@ local REFERENCE = {
     'frontend_dependency_env_section_present', 'frontend_dependency_env_templates',
   },
   explain_startup = {
-    'command', 'mode', 'headless', 'interactive_tty', 'startup_enabled', 'services', 'dependencies', 'parallel_trees', 'selection', 'auto_resume',
+    'command', 'mode', 'headless', 'interactive_tty', 'startup_enabled', 'services', 'dependencies', 'parallel_trees', 'selection',
+    'auto_resume',
   },
   run_state = { 'schema_version', 'run_id', 'mode', 'services', 'requirements', 'pointers', 'metadata' },
   logs = { 'run_id', 'mode', 'services' },

@@ -74,15 +74,27 @@ local CASES = {
   { 'append to nothing', {}, { a = marks.append { 2 } }, { a = { 2 } } },
   { 'append twice', { a = { 1 } }, { a = marks.append { 2 } }, { a = marks.append { 3 } }, { a = { 1, 2, 3 } } },
   { 'function', { env = { A = '1' } }, { env = fn(1) }, { env = { A = '1', X = 'e' } } },
-  { 'function gets the merged value', { env = { A = '1' } }, { env = { B = '2' } }, { env = fn(2) }, { env = { new = { A = '1', B = '2' } } } },
+  {
+    'function gets the merged value', { env = { A = '1' } }, { env = { B = '2' } }, { env = fn(2) },
+    { env = { new = { A = '1', B = '2' } } },
+  },
   { 'function that removes', { a = { b = 1 } }, { a = fn(3) }, {} },
   { 'function on nothing', {}, { n = fn(4) }, { n = 1 } },
   { 'functions in layers', { n = 1 }, { n = fn(4) }, { n = fn(4) }, { n = 3 } },
   { 'function that appends', { a = { 'x' } }, { a = fn(5) }, { a = { 'x', 'z' } } },
   { 'function in something new', {}, { s = { n = fn(4), m = marks.unset(), l = marks.append { 1 } } }, { s = { n = 1, l = { 1 } } } },
-  { 'readiness is one thing', { ready = { tcp = true, timeout_ms = 5 } }, { ready = { http = '/' } }, { ready = { http = '/', timeout_ms = 5 } } },
-  { 'the time alone keeps the kind', { ready = { http = '/' } }, { ready = { timeout_ms = 5 } }, { ready = { http = '/', timeout_ms = 5 } } },
-  { 'health is one thing', { health = { http = '/', every_ms = 1 } }, { health = { tcp = true } }, { health = { tcp = true, every_ms = 1 } } },
+  {
+    'readiness is one thing', { ready = { tcp = true, timeout_ms = 5 } }, { ready = { http = '/' } },
+    { ready = { http = '/', timeout_ms = 5 } },
+  },
+  {
+    'the time alone keeps the kind', { ready = { http = '/' } }, { ready = { timeout_ms = 5 } },
+    { ready = { http = '/', timeout_ms = 5 } },
+  },
+  {
+    'health is one thing', { health = { http = '/', every_ms = 1 } }, { health = { tcp = true } },
+    { health = { tcp = true, every_ms = 1 } },
+  },
 }
 
 function M.test_table()

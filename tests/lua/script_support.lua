@@ -57,15 +57,16 @@ end
 
 --- Runs fn(session) in a task; the session is closed afterwards.
 function M.with(texts, fn, opts)
-  return task.main(function()
+  local r
+  task.main(function()
     local session = M.session(texts, opts)
-    local r = table.pack(task.try(fn, session))
+    r = table.pack(task.try(fn, session))
     session:close()
-    if not r[1] then
-      error(r[2], 0)
-    end
-    return table.unpack(r, 2, r.n)
   end)
+  if not r[1] then
+    error(r[2], 0)
+  end
+  return table.unpack(r, 2, r.n)
 end
 
 --- The error that fn(session) raises (default: loading).

@@ -72,9 +72,11 @@ end
 
 function M.test_completion()
   for line, wanted in pairs {
-    ['sta'] = 'start', ['stop-'] = 'stop-all', ['stop --serv'] = '--service --services', ['--pla'] = '--plan --plan-parallel --plan-selection --plan-sequential --planning-envs --planning-prs',
+    ['sta'] = 'start', ['stop-'] = 'stop-all', ['stop --serv'] = '--service --services',
+    ['--pla'] = '--plan --plan-parallel --plan-selection --plan-sequential --planning-envs --planning-prs',
     ['completion '] = 'bash fish zsh', ['help list-t'] = 'list-targets list-trees', ['review --review-mode '] = 'grouped single',
-    ['review --review-mode=g'] = '--review-mode=grouped', ['install-prompts --cli c'] = 'claude codex', ['install-prompts --cli codex,c'] = 'codex,claude codex,codex',
+    ['review --review-mode=g'] = '--review-mode=grouped', ['install-prompts --cli c'] = 'claude codex',
+    ['install-prompts --cli codex,c'] = 'codex,claude codex,codex',
     ['install-prompts imp'] = 'implement_task', ['config MAIN_B'] = 'MAIN_BACKEND_ENABLE=', ['explain-startup p'] = 'plan',
     ['stop-all '] = '', ['nonsense '] = 'nonsense',
   } do

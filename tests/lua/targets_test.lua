@@ -80,11 +80,11 @@ end
 
 function M.test_suggestions()
   for word, wanted in pairs {
-    strat = 'start', ['stpo-all'] = 'stop-all', explainstartup = 'explain-startup', xyz = false, lst = false, ['show-confg'] = 'show-config',
-    explain = 'explain-startup', RESTART = 'restart', ['stop_all'] = 'stop-all',
+    strat = 'start', ['stpo-all'] = 'stop-all', explainstartup = 'explain-startup', xyz = false, lst = false,
+    ['show-confg'] = 'show-config', explain = 'explain-startup', RESTART = 'restart', ['stop_all'] = 'stop-all',
   } do
-    lu.assertEquals(suggest.nearest(word, { 'start', 'stop', 'stop-all', 'restart', 'explain-startup', 'show-config', 'list-trees' }) or false,
-      wanted, word)
+    local names = { 'start', 'stop', 'stop-all', 'restart', 'explain-startup', 'show-config', 'list-trees' }
+    lu.assertEquals(suggest.nearest(word, names) or false, wanted, word)
   end
   lu.assertEquals(suggest.distance('abc', 'acb', 3), 1)
   lu.assertEquals(suggest.distance('kitten', 'sitting', 5), 3)

@@ -178,9 +178,9 @@ function M.config()
   local out = {
     NOTE, '', '# Configuration keys', '',
     'In `.envctl` in the root of the repository, one `KEY=VALUE` a line; quotes are taken off, `#` after a blank',
-    'begins a comment, `export` in front is allowed, nothing is expanded. The environment overrules the file, flags overrule',
-    'both; `envctl show-config` says for each value where it came from. An empty value means "not set" (of a command:',
-    '"none"). A bad value stops what would start something and is a warning for the rest.', '',
+    'begins a comment, `export` in front is allowed, nothing is expanded. The environment overrules the file, flags',
+    'overrule both; `envctl show-config` says for each value where it came from. An empty value means "not set" (of a',
+    'command: "none"). A bad value stops what would start something and is a warning for the rest.', '',
     'The managed keys are written by `envctl config` into the block between `# >>> envctl managed startup config >>>`',
     'and `# <<< envctl managed startup config <<<`; everything outside stays byte for byte.', '',
   }

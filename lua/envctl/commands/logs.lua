@@ -3,7 +3,6 @@ local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
-local store = require 'envctl.state.store'
 
 local M = {}
 
@@ -45,39 +44,6 @@ function M.tail(path, n)
     lines = {}
   end
   return table.move(lines, math.max(1, #lines - n + 1), #lines, 1, {}), size
-end
-
-local function selected(ctx, doc)
-  local records = {}
-  for name, r in pairs(doc.services) do
-    if not ctx.route.mode or r.mode == ctx.route.mode then
-      records[#records + 1] = {
-        name = name,
-        project = r.project,
-        service = r.service,
-        log_path = r.log_path,
-        status = r.status,
-      }
-    end
-  end
-  table.sort(records, function(a, b)
-    return a.name < b.name
-  end)
-  local route = ctx.route
-  if #route.projects > 0 or #route.services > 0 or #route.args > 0 then
-    local wanted = {}
-    for _, name in ipairs(require('envctl.cli.targets').services(route, records)) do
-      wanted[name] = true
-    end
-    local out = {}
-    for _, r in ipairs(records) do
-      if wanted[r.name] then
-        out[#out + 1] = r
-      end
-    end
-    return out
-  end
-  return records
 end
 
 local function printer(ctx)
@@ -162,13 +128,10 @@ end
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
-  require('envctl.state.paths').check(ctx.paths)
-  local doc = store.read(ctx.paths)
-  if not doc or (ctx.route.mode and doc.mode ~= ctx.route.mode) then
-    err.raise('state_missing', 'no active runtime state found', { hint = 'start something first: `envctl`' })
-  end
+  local select = require 'envctl.state.select'
+  local doc = select.require_state(ctx)
   local flags = ctx.route.flags
-  local records = selected(ctx, doc)
+  local records = select.services(ctx.route, doc)
   local n = flags.logs_tail or DEFAULT_TAIL
   local following = flags.logs_follow or (flags.logs_duration or 0) > 0
   if ctx.out.is_json and not following then

@@ -53,11 +53,23 @@ local function apply(ctx, view)
   end
 end
 
+local function schema_of(ctx)
+  return 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1'
+end
+
+-- What was decided about services that a state already knew, and why.
+local function tell_actions(ctx, document)
+  local names = require 'envctl.state.names'
+  for _, action in ipairs(document.plan.actions or {}) do
+    ctx.out.note(('%s: %s (%s)'):format(names.display(action.project, action.service), action.action, action.reason))
+  end
+end
+
 local function summary(ctx, result)
   local json = require 'envctl.util.json'
   local out = ctx.out
   if out.is_json then
-    local document = { schema = 'envctl.start.v1', ok = true, command = ctx.route.command }
+    local document = { schema = schema_of(ctx), ok = true, command = ctx.route.command }
     for k, v in pairs(result) do
       document[k] = v
     end
@@ -98,7 +110,7 @@ function M.run(ctx)
     local reason = document.reason or 'no app configured'
     if ctx.out.is_json then
       ctx.out.json {
-        schema = 'envctl.start.v1',
+        schema = schema_of(ctx),
         ok = true,
         command = ctx.route.command,
         services = require('envctl.util.json').array {},
@@ -108,6 +120,9 @@ function M.run(ctx)
       ctx.out.text('Nothing to start: ' .. reason .. '.')
     end
     return 0
+  end
+  if ctx.route.command == 'resume' and not ctx.out.is_json then
+    tell_actions(ctx, document)
   end
   summary(ctx, result)
   return 0

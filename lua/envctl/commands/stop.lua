@@ -65,19 +65,7 @@ end
 --- Display names the route selects in the saved state. Everything must resolve before anything happens.
 local function select_names(ctx, doc)
   local route = ctx.route
-  local records = {}
-  for name, r in pairs(doc.services) do
-    if not route.mode or r.mode == route.mode then
-      records[#records + 1] = { name = name, project = r.project, service = r.service }
-    end
-  end
-  table.sort(records, function(a, b)
-    return a.name < b.name
-  end)
-  local explicit = #route.projects > 0 or #route.services > 0 or #route.args > 0
-  if explicit then
-    return require('envctl.cli.targets').services(route, records), true
-  end
+  local records, explicit = require('envctl.state.select').services(route, doc)
   local names, projects, count = {}, {}, 0
   for _, r in ipairs(records) do
     names[#names + 1] = r.name
@@ -86,7 +74,7 @@ local function select_names(ctx, doc)
       count = count + 1
     end
   end
-  if count > 1 and not route.flags.all then
+  if count > 1 and not explicit and not route.flags.all then
     local list = {}
     for p in pairs(projects) do
       list[#list + 1] = p
@@ -97,7 +85,7 @@ local function select_names(ctx, doc)
       data = { candidates = json.array(list) },
     })
   end
-  return names, false
+  return names, explicit
 end
 
 ---@param ctx table

@@ -165,7 +165,14 @@ local function launch(op, item)
   local where = names.short(project.name, service.name)
   local previous = world.doc.services[record.name]
   record.restarts = previous and previous.restarts or 0
-  local svc = { record = record, plan = service, project = project, env = service_env(op, project, service, record) }
+  local svc = {
+    record = record,
+    plan = service,
+    project = project,
+    env = service_env(op, project, service, record),
+    base_env = op.base_env,
+    secrets = op.secrets,
+  }
   local argv = resolve_argv(service, svc.env, where)
   make_cgroup(op, record)
   local stat = fs.stat(record.log_path)
@@ -525,6 +532,42 @@ function M.run(op)
   store.write_errors(op.paths, op.run.id, op.errors, sys.iso_time(sys.wall_ms()))
   world:emit('startup.done', nil, { started = #op.started })
   return M.result(world, op)
+end
+
+--- Starts one service again that its restart policy wants back, outside of any operation. Awaits; raises what went wrong.
+---@param world table
+---@param old table the service that ended
+---@return table svc
+function M.relaunch(world, old)
+  local record = old.record
+  local op = {
+    world = world,
+    paths = world.paths,
+    base_env = old.base_env or sys.environ(),
+    secrets = old.secrets,
+    run = { id = record.run_id, dir = store.run_dir(world.paths, record.run_id) },
+    cgroup_base = procfs.cgroup_base(ending.cgroup_name(world.paths), true),
+    holds = {},
+    errors = {},
+    started = {},
+    progress = function() end,
+  }
+  local item = { project = old.project, service = old.plan, name = record.name }
+  ending.stop { record } -- children of the dead leader would keep its port
+  world:remove(record.name)
+  local svc = launch(op, item)
+  svc.record.restarts = record.restarts + 1
+  svc.exits = old.exits
+  world:save(false)
+  svc.process:open_gate()
+  world:emit('service.restart', svc.record, { pid = svc.record.pid, restarts = svc.record.restarts })
+  local ok, e = task.try(await_ready, op, item)
+  world:save(false)
+  world:save_derived()
+  if not ok then
+    error(e, 0)
+  end
+  return svc
 end
 
 --- What the client prints.

@@ -174,7 +174,9 @@ function M.stop(records, on_phase)
     results[i].stopped = results[i].message == nil
     if results[i].stopped then
       release_cgroup(r)
-      on_phase(r, 'stopped', results[i].killed and 'killed' or nil)
+      if results[i].was_alive then
+        on_phase(r, 'stopped', results[i].killed and 'killed' or nil)
+      end
     else
       on_phase(r, 'failed', results[i].message)
     end

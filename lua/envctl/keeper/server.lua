@@ -212,6 +212,9 @@ local function serve(spec)
   local me = procfs.self()
   keeper.world.keeper_record = { pid = me.pid, start_time_ticks = me.start_time_ticks, version = sys.version }
   keeper.world.on_change = check_idle
+  keeper.world.mutating = function()
+    return keeper.op ~= nil
+  end
   lock:write(json.encode_line { pid = me.pid, version = sys.version } .. '\n')
   if keeper.world.doc then
     keeper.world:save(false)

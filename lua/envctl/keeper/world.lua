@@ -29,6 +29,7 @@ function M.open(paths)
     unreadable = nil,
     saves = 0,
   }, World)
+  self.supervisor = require('envctl.keeper.supervise').new(self)
   self.events = require('envctl.state.events').open(paths, function(message)
     log_line('warn', 'events are not recorded: ' .. message)
   end)
@@ -106,6 +107,7 @@ function World:on_leader_exit(svc, code, signal)
       if svc.was_ready then
         store.write_errors(self.paths, self.doc.run_id, { self:exit_error(svc) }, sys.iso_time(sys.wall_ms()))
       end
+      self.supervisor.exited(svc)
     end
   end
   if svc.on_exit then
@@ -169,7 +171,14 @@ function World:adopt()
     if observe.UP[record.status] then
       local live, reason = observe.service(record)
       if live then
-        local svc = { record = record, adopted = true, started_mono = sys.mono_ms(), was_ready = true }
+        local svc = {
+          record = record,
+          adopted = true,
+          started_mono = sys.mono_ms(),
+          was_ready = true,
+          plan = record.plan,
+          project = { name = record.project, mode = record.mode },
+        }
         svc.watch = proc.watch(record.identity, function()
           self:on_leader_exit(svc, nil, nil)
         end)
@@ -233,6 +242,7 @@ end
 --- Forgets a service that is confirmed gone.
 function World:remove(name)
   local svc = self.running[name]
+  self.supervisor.cancel(name)
   if svc then
     if svc.watch then
       svc.watch:close()
@@ -249,6 +259,9 @@ end
 
 --- Drops what no longer lives from memory (records stay). True when nothing is kept any more.
 function World:idle()
+  if self.supervisor.busy() then
+    return false
+  end
   for name, svc in pairs(self.running) do
     if svc.exited then
       -- A leader can end before its children: they are still this keeper's to end.

@@ -85,7 +85,7 @@ function M.call(session, name, input, base_fn, opts)
   end
   local top = list[#list]
   local path = { 'override', name }
-  local output = session:ask({ op = 'point', fns = fns, input = input }, {
+  local output = session:ask({ op = 'point', fns = fns, input = input, path = path }, {
     entry = top.entry,
     fallback = { file = top.file, line = top.line, path = path },
     original = base.original,
@@ -121,7 +121,7 @@ end
 -- Runs a function that may act. The time is for everything, what the host does for it included.
 local function act(session, o, path, input, host_impl, ms)
   local function run()
-    return session:ask({ op = 'act', fn = o.id, input = input, host = host_names(host_impl) }, {
+    return session:ask({ op = 'act', fn = o.id, input = input, host = host_names(host_impl), path = path }, {
       entry = o.entry,
       fallback = { file = o.file, line = o.line, path = path },
       handlers = {
@@ -221,7 +221,7 @@ function M.call_module(session, module, name, args)
   for i, a in ipairs(args) do
     list_args[i] = a
   end
-  local result = session:ask({ op = 'call', fn = fn.id, args = list_args, n = #args, path = {} }, {
+  local result = session:ask({ op = 'call', fn = fn.id, args = list_args, n = #args, path = path }, {
     entry = m.entry, fallback = { file = fn.file, line = fn.line, path = path },
   })
   return checked(declared.output, result, fn, path)

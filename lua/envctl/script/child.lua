@@ -183,9 +183,12 @@ end
 
 -- The functions of a point, one on top of the other. No two share a table: what passes between them is copied.
 local function chain(self, message, i)
+  local function data(v)
+    return export.value(self.box.exporter, v, { path = message.path })
+  end
   if i == 0 then
     return function(ctx)
-      local answer, problem = self:ask { ask = 'base', input = export.value(self.box.exporter, ctx) }
+      local answer, problem = self:ask { ask = 'base', input = ctx }
       if problem then
         raise_parent(problem, 2)
       end
@@ -198,9 +201,9 @@ local function chain(self, message, i)
       if other == nil then
         other = ctx
       end
-      return lower(wire.plain(export.value(self.box.exporter, other)))
+      return lower(wire.plain(data(other)))
     end
-    local output = export.value(self.box.exporter, fn(base, wire.plain(export.value(self.box.exporter, ctx))))
+    local output = data(fn(base, wire.plain(data(ctx))))
     if i < #message.fns then
       local _, problem = self:ask { ask = 'check', index = i, output = output }
       if problem then
@@ -213,7 +216,24 @@ end
 
 function ops.point(self, message)
   local result = chain(self, message, #message.fns)(wire.plain(message.input))
-  return { value = export.value(self.box.exporter, result) }
+  return { value = export.value(self.box.exporter, result, { path = message.path }) }
+end
+
+-- host.run { "make", "seed", cwd = "backend" }: a list and names at once, taken apart.
+local function command_argument(spec)
+  if type(spec) ~= 'table' then
+    return spec
+  end
+  local out = { argv = {} }
+  for i = 1, rawlen(spec) do
+    out.argv[i] = rawget(spec, i)
+  end
+  for k, v in next, spec do
+    if math.type(k) ~= 'integer' then
+      out[k] = v
+    end
+  end
+  return out
 end
 
 -- What hooks and commands can do. Every function goes to the parent, which does it or not.
@@ -221,8 +241,10 @@ local function host_of(self, names)
   local host = {}
   for _, name in ipairs(names) do
     host[name] = function(...)
-      local args = table.pack(...)
-      local list = {}
+      local args, list = table.pack(...), {}
+      if name == 'run' then
+        args[1] = command_argument(args[1])
+      end
       for i = 1, args.n do
         list[i] = export.value(self.box.exporter, args[i])
       end
@@ -244,7 +266,7 @@ end
 function ops.act(self, message)
   local fn = function_of(self, message.fn)
   local result = fn(wire.plain(message.input), host_of(self, message.host))
-  return { value = export.value(self.box.exporter, result) }
+  return { value = export.value(self.box.exporter, result, { path = message.path }) }
 end
 
 --- Serves one request.

@@ -1,0 +1,84 @@
+--- health: what runs, checked now. Exit 1 when something is wrong.
+local json = require 'envctl.util.json'
+local select = require 'envctl.state.select'
+local health = require 'envctl.resume.health'
+
+local M = {}
+
+local MARK = { ok = '✓', warn = '!', bad = '✗' }
+
+local function counts_of(items)
+  local counts = { ok = 0, warn = 0, bad = 0 }
+  for _, item in ipairs(items) do
+    counts[item.class] = counts[item.class] + 1
+  end
+  return counts
+end
+
+local function port_of(record)
+  return record.actual_port or record.requested_port
+end
+
+local function print_json(ctx, doc, items, counts, projects, failures)
+  local services, failing, recent = json.array {}, json.array {}, json.array {}
+  for i, item in ipairs(items) do
+    local r = item.record
+    services[i] = {
+      name = r.name, project = r.project, status = item.status, port = port_of(r) or json.null,
+      live = item.live == nil and json.null or item.live, reason = item.reason or json.null,
+    }
+    if item.class == 'bad' then
+      failing[#failing + 1] = r.name
+    end
+  end
+  for i, f in ipairs(failures) do
+    recent[i] = f.message
+  end
+  ctx.out.json {
+    schema = 'envctl.health.v1', ok = counts.bad == 0, healthy = counts.bad == 0 and counts.warn == 0,
+    run_id = doc.run_id, mode = doc.mode, projects = projects, services = services, dependencies = json.array {},
+    status_counts = counts,
+    issues = { failing_services = failing, recent_failures = recent, requirement_issues = json.array {} },
+  }
+end
+
+local function print_text(ctx, doc, items, counts, projects)
+  local out = ctx.out
+  out.text 'Health Check'
+  local head = 'run_id: %s mode: %s | projects=%d services=%d dependencies=0'
+  out.text(head:format(doc.run_id, doc.mode, projects, #items))
+  out.text(('status: healthy/running=%d starting/simulated=%d issues=%d'):format(counts.ok, counts.warn, counts.bad))
+  local last
+  for _, item in ipairs(items) do
+    local r = item.record
+    if r.project ~= last then
+      last = r.project
+      out.text ''
+      out.text(last)
+    end
+    local port = port_of(r)
+    out.text(('    %s %-12s status=%-12s%s%s'):format(MARK[item.class], r.service, item.status,
+      port and (' port=' .. port) or '', item.reason and ('  ' .. item.reason) or ''))
+  end
+end
+
+---@param ctx envctl.Context
+---@return integer exit code
+function M.run(ctx)
+  local doc = select.require_state(ctx)
+  local records = select.services(ctx.route, doc)
+  local items = health.check(records)
+  local counts, seen, projects = counts_of(items), {}, 0
+  for _, r in ipairs(records) do
+    projects = projects + (seen[r.project] and 0 or 1)
+    seen[r.project] = true
+  end
+  if ctx.out.is_json then
+    print_json(ctx, doc, items, counts, projects, counts.bad > 0 and health.failures(ctx.paths) or {})
+  else
+    print_text(ctx, doc, items, counts, projects)
+  end
+  return counts.bad == 0 and 0 or 1
+end
+
+return M

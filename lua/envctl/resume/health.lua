@@ -1,0 +1,65 @@
+--- Whether recorded services are as they should be, from live truth: the process by identity, its listener by ownership. Reads
+--- only.
+local procfs = require 'envctl.host.procfs'
+local observe = require 'envctl.resume.observe'
+
+local M = {}
+
+-- How the statuses count.
+M.CLASS = {
+  ready = 'ok', running = 'ok', healthy = 'ok',
+  starting = 'warn', stopping = 'warn', unknown = 'warn',
+}
+
+--- Every record's status now.
+---@param records table[] service records
+---@return {record: table, status: string, class: 'ok'|'warn'|'bad', reason: string?, live: boolean?}[]
+function M.check(records)
+  local queries, asked = {}, {}
+  local out = {}
+  for i, record in ipairs(records) do
+    local live, reason = observe.service(record)
+    out[i] = { record = record, live = live, reason = reason, status = record.status }
+    if live == nil then
+      out[i].status = 'unknown'
+    elseif not live then
+      out[i].status = observe.UP[record.status] and 'exited' or record.status
+    elseif record.actual_port or record.requested_port then
+      queries[#queries + 1] = observe.query(record)
+      asked[#asked + 1] = i
+    end
+  end
+  local members = #queries > 0 and procfs.members(queries) or {}
+  for k, i in ipairs(asked) do
+    local pids, wanted = {}, out[i].record.actual_port or out[i].record.requested_port
+    for n, m in ipairs(members[k]) do
+      pids[n] = m.pid
+    end
+    local listens = false
+    for _, l in ipairs(procfs.listening(pids)) do
+      listens = listens or l.port == wanted
+    end
+    if not listens and out[i].status ~= 'starting' then
+      out[i].status, out[i].reason = 'unreachable', 'no process of it listens on port ' .. wanted
+    end
+  end
+  for _, item in ipairs(out) do
+    item.class = M.CLASS[item.status] or 'bad'
+  end
+  return out
+end
+
+--- Failures that error_report.json keeps.
+---@param paths table
+---@return table[] error objects {code, message, hint, where}
+function M.failures(paths)
+  local text = require('envctl.host.fs').read(paths.scope_dir .. '/error_report.json')
+  local json = require 'envctl.util.json'
+  local report = text and json.decode(text)
+  if type(report) ~= 'table' or type(report.failures) ~= 'table' then
+    return {}
+  end
+  return report.failures
+end
+
+return M
