@@ -8,7 +8,7 @@ local M = {}
 
 -- The golden file, as {script, message, hint}.
 local function wrong_scripts()
-  local path = ENVCTL_SOURCE_DIR .. '/tests/lua/script_errors.txt'
+  local path = rawget(_G, 'ENVCTL_SOURCE_DIR') .. '/tests/lua/script_errors.txt'
   local text = assert(require('envctl.host.fs').read(path))
   local out = {}
   for case in text:gsub('^.-\n=== \n', '', 1):gsub('\n=== \n', '\0'):gmatch '[^\0]+' do
@@ -312,7 +312,8 @@ function M.test_wrong_overrides()
     '.envctl.lua:2: override["plan.ports"]: expected a table of ports by service or dependency, got nothing')
   lu.assertEquals(failure(override 'return { backend = base }'),
     '.envctl.lua:2: override["plan.ports"].backend: is a function, which cannot leave the script')
-  lu.assertEquals(failure(override 'return base(ctx).x.y'), ".envctl.lua:3: override[\"plan.ports\"]: attempt to index a nil value (field 'x')")
+  lu.assertEquals(failure(override 'return base(ctx).x.y'),
+    ".envctl.lua:3: override[\"plan.ports\"]: attempt to index a nil value (field 'x')")
   lu.assertEquals(failure(override 'while true do end'), '.envctl.lua:3: override["plan.ports"]: ran for 1 s')
   lu.assertEquals(failure {
     script = override 'return { backend = "x" }', ['local'] = override 'return base(ctx)',

@@ -43,7 +43,7 @@ end
 
 local function number(v, path)
   if v ~= v or v == math.huge or v == -math.huge then
-    fail(path, 'is not a number that can be written: ' .. tostring(v))
+    fail(path, 'is not a number that can be written: ' .. (v ~= v and 'nan' or tostring(v)))
   end
   return math.tointeger(v) or v
 end

@@ -58,8 +58,8 @@ local EXPECTED = {
   boolean = function()
     return 'true or false'
   end,
-  ['function'] = function()
-    return 'a function'
+  ['function'] = function(shape)
+    return shape.what or 'a function'
   end,
   any = function()
     return 'a value'
@@ -311,21 +311,40 @@ local function takes_list(shape)
   return shape.type == 'list' and shape or nil
 end
 
-function check(state, shape, v, path)
-  if state.marks and type(v) == 'table' then
-    if marks.is_unset(v) or (marks.as_fn(v) and not takes_function(shape) and not shape.no_function) then
-      return
+-- What stands for a value. True when there is nothing more to check.
+local function check_mark(state, shape, v, path)
+  local depth = state.functions_end
+  if marks.is_unset(v) then
+    -- Below a table of functions only a whole entry can be taken out.
+    if depth and #path > depth + 1 then
+      mismatch(state, shape, v, path)
     end
-    local items = marks.as_append(v)
-    if items then
-      local list = takes_list(shape)
-      if not list then
-        return report(state, path, 'envctl.append is for lists; expected ' .. expected(shape))
-      end
-      return CHECKS.list(state, list, items, path)
-    end
+    return true
+  elseif marks.as_fn(v) then
+    return not takes_function(shape) and not depth
   end
-  CHECKS[shape.type](state, shape, v, path)
+  local items = marks.as_append(v)
+  if not items then
+    return false
+  end
+  local list = takes_list(shape)
+  if list then
+    CHECKS.list(state, list, items, path)
+  else
+    report(state, path, 'envctl.append is for lists; expected ' .. expected(shape))
+  end
+  return true
+end
+
+function check(state, shape, v, path)
+  local outer = state.functions_end
+  if shape.no_function then
+    state.functions_end = outer or #path
+  end
+  if not (state.marks and type(v) == 'table' and check_mark(state, shape, v, path)) then
+    CHECKS[shape.type](state, shape, v, path)
+  end
+  state.functions_end = outer
 end
 
 ---@param shape table
