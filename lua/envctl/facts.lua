@@ -180,16 +180,6 @@ local function uses_user_env(services)
   return false
 end
 
--- Problems of the launch env sections: they stop a start like any other bad value.
-local function check_sections(facts, settings)
-  for _, p in ipairs(settings.sections.problems) do
-    local list = p.warning and facts.config_warnings or facts.config_errors
-    list[#list + 1] = {
-      code = 'config_invalid', message = p.message, hint = p.hint, where = settings.shown .. ':' .. p.line,
-    }
-  end
-end
-
 -- Adds what the launch env sections say to a service. Lines without a source are left out, which is said.
 local function add_launch_env(facts, settings, project, service)
   local sections = settings.sections
@@ -253,6 +243,47 @@ local function switched_off(flags)
   return off
 end
 
+local function setup_of(flags)
+  if flags.setup_worktree or flags.setup_worktrees then
+    return {
+      many = flags.setup_worktrees or {}, single = flags.setup_worktree or {},
+      include = flags.include_existing_worktrees or {}, reuse = flags.setup_worktree_existing == true,
+      recreate = flags.setup_worktree_recreate == true,
+    }
+  end
+end
+
+local function planning_of(ctx)
+  local root = require('envctl.repo.plans').root(ctx.roots, ctx.settings)
+  local base = ctx.roots.root
+  return { root = root, base = base, relative = require('envctl.util.path').below(root, base) }
+end
+
+-- Names, places and bases of the worktrees that would be made. Nothing is made.
+local function propose_trees(ctx, facts, wanted_base)
+  local create = facts.selection.create
+  if #create == 0 then
+    return
+  end
+  local worktrees = require 'envctl.repo.worktrees'
+  local e, trees = guarded(function()
+    return worktrees.propose_all(ctx, create, facts.discovered, wanted_base)
+  end)
+  if e then
+    table.insert(facts.selection.problems, e)
+  end
+  facts.selection.trees = trees or {}
+end
+
+-- A worktree that is not there yet will hold what its base holds: what is checked out here stands for it.
+local function detected_new(ctx, facts, tree, settings, off)
+  local there = { name = tree.project, root = ctx.roots.execution_root }
+  local project = detected(facts, there, settings, off)
+  project.root = tree.path
+  project.worktree = { action = 'create', branch = tree.branch, base = tree.base }
+  return project
+end
+
 local function mode_of(ctx, route, command)
   if command == 'plan' then
     return 'trees'
@@ -292,12 +323,14 @@ function M.gather(ctx, opts)
     busy = {},
     projects = {},
   }
-  check_sections(facts, settings)
   read_saved(facts, ctx)
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
   local plans = plan_files(ctx, facts, route)
   facts.preselected = mode == 'trees' and preselected(facts, plans) or {}
   facts.selection = require('envctl.plan.selection').select {
+    counts = flags.count,
+    setup = setup_of(flags),
+    planning = #plans > 0 and planning_of(ctx) or nil,
     command = command,
     mode = mode,
     headless = facts.headless,
@@ -309,10 +342,20 @@ function M.gather(ctx, opts)
     recorded = recorded_projects(facts),
     plans = plans,
   }
+  for _, n in ipairs(facts.selection.notices or {}) do
+    facts.notices[#facts.notices + 1] = n
+  end
+  if facts.selection.create and #facts.selection.problems == 0 then
+    propose_trees(ctx, facts, flags.base)
+  end
   if facts.config.startup_enabled then
     local off = switched_off(flags)
     for i, project in ipairs(facts.selection.selected) do
       facts.projects[i] = detected(facts, project, settings, off)
+      facts.projects[i].worktree = ctx.created and ctx.created[project.name] or nil
+    end
+    for _, tree in ipairs(facts.selection.trees or {}) do
+      facts.projects[#facts.projects + 1] = detected_new(ctx, facts, tree, settings, off)
     end
   end
   return facts

@@ -144,11 +144,17 @@ static void on_budget(int signum)
     errno = saved;
 }
 
-// The parent's patience is over: it ends the process next.
+// The parent's patience is over: the same, once gently and once not.
 static void on_deadline(int signum)
 {
     (void)signum;
-    last_words(guard.running, "wall");
+    int saved = errno;
+    lua_State *L = guard.running;
+    if (!L || guard.signals > 0)
+        last_words(L, "wall");
+    guard.signals = 1;
+    lua_sethook(L, on_instruction, LUA_MASKCOUNT, 1);
+    errno = saved;
 }
 
 static lua_Integer set_timer(lua_Integer ms)

@@ -145,7 +145,10 @@ local PROBES = {
   { 'new metatable for the globals', 'setmetatable(_G, {}) return true' },
   { '__gc', 'setmetatable({}, { __gc = function() end }) return true' },
   { '__gc through rawset', "local mt = {} rawset(mt, '__gc', function() end) setmetatable({}, mt) return true" },
-  { '__gc of an object that has one already', 'local mt = {} local t = setmetatable({}, mt) mt.__gc = print setmetatable(t, mt) return true' },
+  {
+    '__gc of an object that has one already',
+    'local mt = {} local t = setmetatable({}, mt) mt.__gc = print setmetatable(t, mt) return true',
+  },
   { '__metatable hides the check', "local mt = { __metatable = {}, __gc = print } setmetatable({}, mt) return true" },
   { 'metatable of a function', 'return getmetatable(print) ~= nil' },
   { 'metatable of nil', 'return getmetatable(nil) ~= nil' },
@@ -250,6 +253,15 @@ return { envctl = 1, config = {
       lu.assertEquals(config, first)
     end)
   end
+end
+
+-- Out of patience before out of processor time: the line is known all the same, also below a C function.
+function M.test_the_wall_clock()
+  local e = load_error('local x\nwhile true do\n  x = 1\nend', 60000)
+  lu.assertStrContains(e.message, ': ran for 2 s')
+  lu.assertStrMatches(e.where, '%.envctl%.lua:[23]')
+  e = load_error("local s = ('a'):rep(40)\nlocal x = s:find(('a*'):rep(40) .. 'b')", 60000)
+  lu.assertEquals(e.message, '.envctl.lua:2: ran for 2 s')
 end
 
 function M.test_mutated_bytecode_is_refused()

@@ -85,14 +85,14 @@ M.list = {
   },
   {
     name = 'stop', section = 'Run', class = 'state', reference = true, implied = true, words = { 's' },
-    groups = { 'target', 'saved', 'stop', 'wait' }, args = 'projects',
+    groups = { 'target', 'saved', 'stop', 'dry', 'wait' }, args = 'projects',
     summary = 'stop services',
     usage = 'stop [PROJECT…] [--service NAME] [--all]',
     examples = { 'envctl stop', 'envctl stop --service frontend', 'envctl stop checkout-1' },
   },
   {
     name = 'stop-all', section = 'Run', class = 'state', reference = true, words = { 'stopall' },
-    groups = { 'saved', 'volumes', 'wait', 'yes' },
+    groups = { 'saved', 'volumes', 'wait', 'yes', 'dry' },
     summary = 'stop everything of this repository, in both modes',
     usage = 'stop-all [--remove-volumes]',
     examples = { 'envctl stop-all' },

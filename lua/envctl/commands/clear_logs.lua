@@ -2,7 +2,7 @@
 local fs = require 'envctl.host.fs'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
-local select = require 'envctl.state.select'
+local select = require 'envctl.cli.select'
 
 local M = {}
 

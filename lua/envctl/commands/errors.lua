@@ -1,6 +1,6 @@
 --- errors: the services that failed, and the last failures with the end of their logs.
 local json = require 'envctl.util.json'
-local select = require 'envctl.state.select'
+local select = require 'envctl.cli.select'
 local health = require 'envctl.resume.health'
 
 local M = {}

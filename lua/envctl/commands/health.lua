@@ -1,6 +1,6 @@
 --- health: what runs, checked now. Exit 1 when something is wrong.
 local json = require 'envctl.util.json'
-local select = require 'envctl.state.select'
+local select = require 'envctl.cli.select'
 local health = require 'envctl.resume.health'
 
 local M = {}

@@ -128,7 +128,7 @@ end
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
-  local select = require 'envctl.state.select'
+  local select = require 'envctl.cli.select'
   local doc = select.require_state(ctx)
   local flags = ctx.route.flags
   local records = select.services(ctx.route, doc)

@@ -5,7 +5,7 @@ local M = {}
 
 -- Only look: say what is there, change nothing.
 local function reconcile_only(ctx)
-  local select = require 'envctl.state.select'
+  local select = require 'envctl.cli.select'
   local doc = select.require_state(ctx)
   local items = require('envctl.resume.health').check((select.services(ctx.route, doc)))
   if ctx.out.is_json then

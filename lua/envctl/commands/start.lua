@@ -73,6 +73,9 @@ local function summary(ctx, result)
     for k, v in pairs(result) do
       document[k] = v
     end
+    for k, v in pairs(ctx.report or {}) do
+      document[k] = v
+    end
     out.json(document)
     return
   end
@@ -100,6 +103,9 @@ end
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
+  if ctx.route.flags.setup_worktree or ctx.route.flags.setup_worktrees then
+    return require('envctl.commands.plan').run(ctx)
+  end
   local view = require('envctl.ui.progress').new(ctx)
   local result, document
   do

@@ -62,10 +62,29 @@ function M.execute(ctx, request, done)
   return 0
 end
 
+--- What a dry run prints: what would be stopped.
+---@param ctx table
+---@param records table[] service records
+---@return integer exit code
+function M.preview(ctx, records)
+  local live = {}
+  for i, item in ipairs(require('envctl.resume.health').check(records)) do
+    live[i] = { name = item.record.name, status = item.status, pid = item.record.pid or json.null }
+  end
+  if ctx.out.is_json then
+    document(ctx, { dry_run = true, would_stop = json.array(live), stopped = json.array {}, found = #live > 0 })
+    return 0
+  end
+  for _, s in ipairs(live) do
+    ctx.out.text(('would stop %s (%s, pid %s)'):format(s.name, s.status, s.pid == json.null and '-' or s.pid))
+  end
+  return 0
+end
+
 --- Display names the route selects in the saved state. Everything must resolve before anything happens.
 local function select_names(ctx, doc)
   local route = ctx.route
-  local records, explicit = require('envctl.state.select').services(route, doc)
+  local records, explicit = require('envctl.cli.select').services(route, doc)
   local names, projects, count = {}, {}, 0
   for _, r in ipairs(records) do
     names[#names + 1] = r.name
@@ -94,11 +113,23 @@ function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
   local doc = store.read(ctx.paths)
   if not doc or next(doc.services) == nil then
+    local route = ctx.route
+    local named = route.services[1] or route.projects[1] or route.args[1]
+    if named then
+      err.raise('requested_project_not_running', 'nothing runs here, so there is no "' .. named .. '" to stop')
+    end
     return nothing(ctx)
   end
   local names, explicit = select_names(ctx, doc)
   if #names == 0 then
     return nothing(ctx)
+  end
+  if ctx.route.flags.dry_run then
+    local records = {}
+    for i, name in ipairs(names) do
+      records[i] = doc.services[name]
+    end
+    return M.preview(ctx, records)
   end
   return M.execute(ctx, { names = names }, function(result)
     if explicit then

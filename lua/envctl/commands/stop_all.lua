@@ -27,6 +27,18 @@ function M.run(ctx)
     end
     return 0
   end
+  if ctx.route.flags.dry_run then
+    local doc = require('envctl.state.store').read(ctx.paths)
+    local records = {}
+    for name, record in pairs(doc and doc.services or {}) do
+      record.name = name
+      records[#records + 1] = record
+    end
+    table.sort(records, function(a, b)
+      return a.name < b.name
+    end)
+    return require('envctl.commands.stop').preview(ctx, records)
+  end
   return require('envctl.commands.stop').execute(ctx, { all = true }, function()
     return 'Stopped runtime state.'
   end)

@@ -3,7 +3,7 @@ local sys = require 'envctl.host.sys'
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local task = require 'envctl.task'
-local select = require 'envctl.state.select'
+local select = require 'envctl.cli.select'
 local health = require 'envctl.resume.health'
 
 local M = {}

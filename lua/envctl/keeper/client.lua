@@ -111,12 +111,8 @@ local function connect(paths, root, on_line)
   end
 end
 
---- Sends one request and waits for its reply. Awaits.
----@param ctx table context
----@param request table {op, …}
----@param on_progress fun(event: table)
----@return table result
-function M.request(ctx, request, on_progress)
+-- One request on a connection of its own.
+local function request_once(ctx, request, on_progress)
   request.id = request.id or ('c' .. sys.random_hex(6))
   local inbox = task.channel()
   local conn = connect(ctx.paths, ctx.roots.root, function(line)
@@ -161,6 +157,30 @@ function M.request(ctx, request, on_progress)
       end
       error(e, 0)
     end
+  end
+end
+
+local BUSY_PAUSE_MS = 200
+
+--- Sends one request and waits for its reply. With --wait, another operation is waited for instead of being an error. Awaits.
+---@param ctx table context
+---@param request table {op, …}
+---@param on_progress fun(event: table)
+---@return table result
+function M.request(ctx, request, on_progress)
+  local told = false
+  while true do
+    local ok, result = task.try(request_once, ctx, request, on_progress)
+    if ok then
+      return result
+    elseif result.code ~= 'busy' or not ctx.route.flags.wait then
+      error(result, 0)
+    end
+    if not told then
+      told = true
+      ctx.out.note('envctl: ' .. result.message .. '; waiting')
+    end
+    task.sleep(BUSY_PAUSE_MS)
   end
 end
 

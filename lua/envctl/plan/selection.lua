@@ -77,10 +77,20 @@ local function project_name(project)
   return project.name
 end
 
+-- A worktree goes by the name of its branch as well.
+local function of_branch(token, discovered)
+  for _, p in ipairs(discovered) do
+    if p.branch == token then
+      return p
+    end
+  end
+end
+
 local function by_names(tokens, discovered, problems)
   local selected, seen = {}, {}
   for _, token in ipairs(tokens) do
     local hit, several = M.resolve(token, discovered, project_name)
+    hit = hit or (#several == 0 and of_branch(token, discovered)) or nil
     if hit then
       seen[hit.name] = true
     else
@@ -120,81 +130,35 @@ local TREE_MESSAGE = "Run 'envctl list-trees --json', then name a tree: '--proje
 local PLAN_MESSAGE = "Run 'envctl list-trees --json', then name what to plan: '--headless --plan <selector>'."
 local NO_PLANS_MESSAGE = "There are no plan files. Name a tree: 'envctl plan <tree>', or use --trees."
 
--- The plans that a selector can mean: by path, by file name, by feature; with or without .md.
-local function plans_of(token, plans)
-  local wanted, hits = token:lower():gsub('%.md$', ''), {}
-  for _, plan in ipairs(plans) do
-    local id = plan.id:lower():gsub('%.md$', '')
-    if wanted == id or wanted == id:match('[^/]*$') or wanted == plan.feature then
-      hits[#hits + 1] = plan
-    end
-  end
-  return hits
-end
-
--- Resolves every selector to one plan; nil when one of them is no plan.
-local function resolve_plans(input, result)
-  local out = {}
-  for _, token in ipairs(input.args) do
-    local hits = plans_of(token, input.plans)
-    if #hits == 0 then
-      return nil
-    elseif #hits > 1 then
-      local ids = {}
-      for i, plan in ipairs(hits) do
-        ids[i] = plan.id
-      end
-      result.problems[#result.problems + 1] = {
-        code = 'plan_ambiguous',
-        message = string.format('plan "%s" fits %s', token, table.concat(ids, ', ')),
-        hint = 'give its path below the planning directory',
-        candidates = ids,
-      }
-    else
-      out[#out + 1] = hits[1]
-    end
-  end
-  return out
-end
-
-local function trees_of_plans(input, plans, result)
-  local features, met = {}, {}
-  for _, plan in ipairs(plans) do
-    features[plan.feature] = true
-  end
+-- Whether all the selectors are worktrees by their whole names, and none of them a plan.
+local function are_trees(input)
+  local known = {}
   for _, p in ipairs(input.discovered) do
-    local feature = p.feature or p.name:gsub('%-%d+$', '')
-    if features[feature] then
-      met[feature] = true
-      result.selected[#result.selected + 1] = p
+    known[p.name:lower()] = true
+  end
+  local find = require('envctl.plan.plan_selection').find
+  for _, token in ipairs(input.args) do
+    if not known[token:lower()] or #find(token, input.plans, input.planning) > 0 then
+      return false
     end
   end
-  for _, plan in ipairs(plans) do
-    if not met[plan.feature] then
-      met[plan.feature] = true
-      result.problems[#result.problems + 1] = {
-        code = 'not_available',
-        message = 'there is no worktree for ' .. plan.id .. ', and this envctl does not make worktrees yet',
-        hint = 'make one: git worktree add -b ' .. plan.feature .. '-1 trees/' .. plan.feature .. '/1',
-      }
-    end
-  end
+  return #input.args > 0
 end
 
 local function for_plan(input, result)
   local plans = input.plans
-  if #input.args > 0 then
-    local named = #plans > 0 and resolve_plans(input, result)
-    if named then
-      result.reason, result.planning_files = 'explicit_plan_selectors', {}
-      for i, plan in ipairs(named) do
-        result.planning_files[i] = plan.id
-      end
-      trees_of_plans(input, named, result)
-    else
-      result.reason = 'explicit_project_filters'
-      result.selected = by_substring(input.args, input.discovered, result.problems)
-    end
+  local counted = input.counts and #input.counts > 0
+  if not counted and are_trees(input) then
+    result.reason = 'explicit_project_filters'
+    result.selected = by_names(input.args, input.discovered, result.problems)
+    return result
+  end
+  if #plans > 0 and (#input.args > 0 or counted) or counted then
+    require('envctl.plan.plan_selection').select(input, result)
+    return result
+  elseif #input.args > 0 then
+    result.reason = 'explicit_project_filters'
+    result.selected = by_substring(input.args, input.discovered, result.problems)
     return result
   end
   result.required = true
@@ -230,6 +194,9 @@ end
 ---@field preselected string[]
 ---@field recorded table<string, boolean> projects of the saved state of this mode
 ---@field plans {id: string, feature: string}[] plan files
+---@field planning {root: string, base: string, relative: string}? where they are
+---@field counts string[]? --count
+---@field setup table? --setup-worktree and its companions
 
 ---@class envctl.plan.Selection
 ---@field required boolean somebody has to choose first
@@ -239,13 +206,19 @@ end
 ---@field preselected string[]
 ---@field planning_files string[]?
 ---@field problems table[] error objects
+---@field create {feature: string, count: integer, n: integer?, plan: table?}[]? worktrees to make
+---@field remove table[]? projects that are too many
+---@field archive table[]? plans that are done
 
 --- Decides.
 ---@param input envctl.plan.SelectionInput
 ---@return envctl.plan.Selection
 function M.select(input)
   local result = { required = false, selected = {}, preselected = {}, problems = {} }
-  if #input.projects > 0 then
+  if input.setup then
+    require('envctl.plan.plan_selection').setup(input, result)
+    return result
+  elseif #input.projects > 0 then
     result.reason = 'explicit_project_filters'
     result.selected = by_names(input.projects, input.discovered, result.problems)
     return result

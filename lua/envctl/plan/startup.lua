@@ -484,6 +484,14 @@ local function names_of(list)
   return out
 end
 
+local function new_trees(trees)
+  local out = json.array {}
+  for i, t in ipairs(trees) do
+    out[i] = { project = t.project, branch = t.branch, base = t.base, root = t.path, plan = t.plan or json.null }
+  end
+  return out
+end
+
 local function selection_object(facts)
   local s = facts.selection
   return {
@@ -491,6 +499,8 @@ local function selection_object(facts)
     reason = s.reason or json.null,
     message = s.message,
     planning_files = s.planning_files and json.array(s.planning_files) or nil,
+    create = s.trees and #s.trees > 0 and new_trees(s.trees) or nil,
+    remove = s.remove and #s.remove > 0 and names_of(s.remove) or nil,
     selected_projects = names_of(facts.projects),
     discovered_projects = names_of(facts.discovered),
     preselected_projects = names_of(s.preselected or {}),

@@ -16,14 +16,14 @@ local MAX_COPY = 64 * 1024 * 1024
 -- What tools make again by themselves, by name of a directory or file.
 local REPRODUCIBLE = {}
 for word in ([[
-  node_modules bower_components .venv venv .virtualenv __pycache__ .pytest_cache .mypy_cache .ruff_cache .tox .nox .cache
-  .next .nuxt .svelte-kit .turbo .parcel-cache .vite .angular .astro .gradle .eslintcache .stylelintcache .tsbuildinfo
-  dist build target coverage htmlcov .coverage .nyc_output .DS_Store Thumbs.db .yarn-integrity .pnpm-store .terraform
-  .hypothesis .ipynb_checkpoints .eggs
+  node_modules bower_components .venv venv .virtualenv __pycache__ .pytest_cache .mypy_cache .ruff_cache .tox .nox
+  .cache .next .nuxt .svelte-kit .turbo .parcel-cache .vite .angular .astro .gradle .eslintcache .stylelintcache
+  .tsbuildinfo dist build target coverage htmlcov .coverage .nyc_output .DS_Store Thumbs.db .yarn-integrity
+  .pnpm-store .terraform .hypothesis .ipynb_checkpoints .eggs
 ]]):gmatch '%S+' do
   REPRODUCIBLE[word] = true
 end
-local SUFFIXES = { '%.pyc$', '%.pyo$', '%.egg%-info$', '%.o$', '%.class$', '%.tsbuildinfo$', '%.swp$' }
+local SUFFIXES = { '%.pyc$', '%.pyo$', '%.egg%-info$', '%.o$', '%.class$', '%.tsbuildinfo$' }
 
 ---@param name string of a file or directory
 ---@return boolean

@@ -8,7 +8,7 @@ local problems = require 'envctl.script.problems'
 
 local M = {}
 
-local START_MS, LAST_WORDS_MS = 20000, 150
+local START_MS, LAST_WORDS_MS = 20000, 80
 
 ---@class envctl.script.Pipe
 ---@field dead envctl.script.ChildProblem? why it answers no more
@@ -151,17 +151,17 @@ function Pipe:pause(ms)
   self.waiter = nil
 end
 
--- Out of time. The process is asked where its script is, and ended.
+-- Out of time. The script is interrupted, then asked where it is, then ended.
 function Pipe:overdue()
-  if not self.cage then
-    self:kill { message = 'the script host does not start', limit = 'wall' }
-    return
-  end
-  self.process:signal 'USR1'
-  self:pause(LAST_WORDS_MS)
   self.late = true
+  for _ = 1, self.cage and 2 or 0 do
+    if not self.ended and not self.lines[self.first] then
+      self.process:signal 'USR1'
+      self:pause(LAST_WORDS_MS)
+    end
+  end
   if not self.ended and not self.lines[self.first] then
-    self:kill(overdue_problem())
+    self:kill(self.cage and overdue_problem() or { message = 'the script host does not start', limit = 'wall' })
   end
 end
 
@@ -224,7 +224,7 @@ end
 ---@param handlers table<string, fun(message: table): any> what the script may ask; raised errors go back to it
 ---@return table? result, envctl.script.ChildProblem? problem
 function Pipe:request(request, handlers)
-  request.cpu_ms = self.cpu_ms
+  request.cpu_ms, self.late = self.cpu_ms, false
   self:send(request)
   -- Until it has said hello, it is the process that starts, not the script that runs.
   local used, budget = 0, self.cage and wire.WALL_MS or START_MS
@@ -249,7 +249,11 @@ function Pipe:request(request, handlers)
     elseif message.ask ~= nil then
       self:answer(message, handlers)
     elseif message.error ~= nil then
-      return nil, problems.from_child(json.strip_nulls(message.error))
+      local p = problems.from_child(json.strip_nulls(message.error))
+      if self.late and p.limit then
+        p.message, p.limit = overdue_problem().message, 'wall'
+      end
+      return nil, p
     else
       return message
     end

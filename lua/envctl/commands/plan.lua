@@ -1,0 +1,78 @@
+--- plan, and start with --setup-worktree(s): the same decisions as explain-startup, then worktrees are made and removed, then all
+--- that was selected is started in one go.
+local err = require 'envctl.err'
+local json = require 'envctl.util.json'
+
+local M = {}
+
+local function raise_blockers(document)
+  local first = document.blockers[1]
+  if first then
+    local e = err.from_table(first)
+    if #document.blockers > 1 then
+      e.data = e.data or {}
+      e.data.blockers = document.blockers
+    end
+    error(e, 0)
+  end
+end
+
+local function fields(done)
+  return {
+    created = json.array(done.created), removed = json.array(done.removed), archived = json.array(done.archived),
+  }
+end
+
+local function finish(ctx, done, reason, text)
+  if ctx.out.is_json then
+    local document = fields(done)
+    document.schema, document.ok, document.command = 'envctl.plan.v1', true, ctx.route.command
+    document.services, document.reason = json.array {}, reason
+    ctx.out.json(document)
+  else
+    ctx.out.text(text)
+  end
+  return 0
+end
+
+-- The pull requests of what was selected, instead of starting it.
+local function pull_requests(ctx, run)
+  local found, pr = pcall(require, 'envctl.commands.pr')
+  if not found then
+    err.raise('not_available', '--planning-prs needs `pr`, which is not available yet', {
+      hint = 'use --plan without it',
+    })
+  end
+  return run and pr.run(ctx)
+end
+
+---@param ctx envctl.Context
+---@return integer exit code
+function M.run(ctx)
+  local sync = require 'envctl.repo.sync'
+  local facts, document = require('envctl.facts').plan(ctx, { command = ctx.route.command })
+  raise_blockers(document)
+  if facts.selection.required then
+    err.raise('target_required', 'no plan is selected', {
+      hint = facts.selection.message or 'name what to plan: envctl --plan SELECTOR',
+    })
+  end
+  if ctx.route.flags.planning_prs then
+    pull_requests(ctx, false)
+  end
+  local done = sync.run(ctx, facts.selection)
+  if #done.names == 0 then
+    return finish(ctx, done, 'scaled_to_zero', 'Planning counts scaled to zero; no worktrees remain.')
+  end
+  sync.pin(ctx, done.names)
+  if ctx.route.flags.planning_prs then
+    return pull_requests(ctx, true)
+  elseif not facts.config.startup_enabled then
+    return finish(ctx, done, 'config_startup_disabled',
+      'Planning mode complete; skipping service startup because envctl runs are disabled for trees.')
+  end
+  rawset(ctx, 'report', fields(done))
+  return require('envctl.commands.start').run(ctx)
+end
+
+return M

@@ -1,0 +1,179 @@
+--- What the bundled dependencies are, as data: the key of their port, what they hand to services, when they count as usable and
+--- how they end. How one is run is a provider's business. Pure.
+local launch_env = require 'envctl.config.launch_env'
+
+local M = {}
+
+---@class envctl.deps.Definition
+---@field id string
+---@field title string
+---@field order integer order of start, and of what is handed over
+---@field programs string[] programs of the native provider; empty: there is none
+---@field user string[] unprivileged users to run as when envctl is root, first that exists
+---@field ready {kind: string, timeout_ms: integer}
+---@field stop {signal: string, timeout_ms: integer}
+---@field scheme string of its URL
+
+---@type table<string, envctl.deps.Definition>
+M.by_id = {
+  postgres = {
+    id = 'postgres', title = 'Postgres', order = 10, programs = { 'postgres', 'initdb' },
+    user = { 'postgres', 'nobody' }, scheme = 'postgresql',
+    ready = { kind = 'query', timeout_ms = 60000 },
+    stop = { signal = 'INT', timeout_ms = 10000 }, -- SIGTERM would wait for every client to leave
+  },
+  redis = {
+    id = 'redis', title = 'Redis', order = 20, programs = { 'redis-server' }, user = { 'redis', 'nobody' },
+    scheme = 'redis', ready = { kind = 'ping', timeout_ms = 30000 },
+    stop = { signal = 'TERM', timeout_ms = 10000 },
+  },
+  supabase = {
+    id = 'supabase', title = 'Supabase', order = 30, programs = {}, user = {}, scheme = 'http',
+    ready = { kind = 'http', timeout_ms = 120000 }, stop = { signal = 'TERM', timeout_ms = 10000 },
+  },
+  n8n = {
+    id = 'n8n', title = 'n8n', order = 40, programs = {}, user = {}, scheme = 'http',
+    ready = { kind = 'http', timeout_ms = 60000 }, stop = { signal = 'TERM', timeout_ms = 10000 },
+  },
+}
+
+--- Stands for a password that only the keeper knows: plans, digests and documents are made without it. Nothing in it needs
+--- percent-encoding.
+---@param id string
+---@return string
+function M.token(id)
+  return '~envctl~password~of~' .. id .. '~'
+end
+
+--- Puts passwords where tokens stand. find(id) is only asked for what is needed; nil leaves the token.
+---@param text string
+---@param find fun(id: string): string?
+---@return string
+function M.fill(text, find)
+  if not text:find('~envctl~password~of~', 1, true) then
+    return text
+  end
+  return (text:gsub('~envctl~password~of~([%w_-]+)~', function(id)
+    local password = find(id)
+    return password and launch_env.encode(password)
+  end))
+end
+
+-- A port that is not assigned yet: `open` turns it into a placeholder of the planner, after `${` was escaped.
+local function port_mark(id)
+  return '\1' .. id .. '\1'
+end
+
+--- Turns the marks of ports into placeholders.
+---@param text string
+---@return string
+function M.open_ports(text)
+  return (text:gsub('\1([%w_-]+)\1', '${ports.%1}'))
+end
+
+local function secret(value)
+  return { value = value, secret = true }
+end
+
+local function plain(value)
+  return { value = value, secret = false }
+end
+
+local sources = {}
+
+function sources.postgres(spec, port)
+  local urls = launch_env.database_urls {
+    host = spec.host, port = 0, user = spec.user, password = spec.password, name = spec.name,
+  }
+  local out = {
+    DB_HOST = plain(spec.host),
+    DB_PORT = plain(port),
+    DB_USER = plain(spec.user),
+    DB_PASSWORD = secret(spec.password or ''),
+    DB_NAME = plain(spec.name),
+  }
+  for name, url in pairs(urls) do
+    -- Everything else in it is percent-encoded, so this is the port.
+    out[name] = secret((url:gsub(':0/', function()
+      return ':' .. port .. '/'
+    end, 1)))
+  end
+  return out
+end
+
+function sources.redis(spec, port)
+  local credentials = launch_env.encode(spec.user or '')
+  if spec.password and spec.password ~= '' then
+    credentials = credentials .. ':' .. launch_env.encode(spec.password)
+  end
+  local host = spec.host:find(':', 1, true) and '[' .. spec.host .. ']' or spec.host
+  local url = ('%s://%s%s:%s/%s'):format(spec.scheme or 'redis', credentials ~= '' and credentials .. '@' or '', host, port,
+    spec.name or '0')
+  return {
+    REDIS_HOST = plain(spec.host), REDIS_PORT = plain(port),
+    REDIS_URL = spec.password and spec.password ~= '' and secret(url) or plain(url),
+  }
+end
+
+---@class envctl.deps.Access
+---@field host string
+---@field port integer? nil: the port that the plan assigns
+---@field user string?
+---@field password string?
+---@field name string? database
+---@field scheme string?
+
+--- What a dependency hands to services, by name without ENVCTL_SOURCE_.
+---@param id string
+---@param access envctl.deps.Access
+---@return table<string, envctl.launch.Source>
+function M.sources(id, access)
+  local make = sources[id]
+  return make and make(access, access.port and ('%d'):format(access.port) or port_mark(id)) or {}
+end
+
+local SCHEMES = {
+  postgres = { postgres = true, postgresql = true },
+  redis = { redis = true, rediss = true },
+}
+
+local DEFAULT_PORT = { postgres = 5432, redis = 6379 }
+
+local function decode(text)
+  return (text:gsub('%%(%x%x)', function(hex)
+    return string.char(tonumber(hex, 16))
+  end))
+end
+
+--- Reads the URL of an external dependency.
+---@param id string
+---@param url string
+---@return envctl.deps.Access? access, string? message what is wrong with it, never its text
+function M.parse_url(id, url)
+  local scheme, rest = url:match '^(%a[%w+.-]*)://(.+)$'
+  local base = scheme and scheme:lower():match '^[^+]+'
+  if not base or not SCHEMES[id] or not SCHEMES[id][base] then
+    return nil, 'expected a URL that begins with ' .. (M.by_id[id] and M.by_id[id].scheme or id) .. '://'
+  end
+  local authority, path = rest:match '^([^/?#]*)/?([^?#]*)'
+  local credentials, address = authority:match '^(.*)@([^@]*)$'
+  address = address or authority
+  local host, port = address:match '^%[(.-)%]:?(%d*)$'
+  if not host then
+    host, port = address:match '^([^:]*):?(%d*)$'
+  end
+  if not host or host == '' then
+    return nil, 'the URL names no host'
+  end
+  local number = port == '' and DEFAULT_PORT[id] or math.tointeger(tonumber(port))
+  if not number or number < 1 or number > 65535 then
+    return nil, 'the URL has no usable port'
+  end
+  local user, password = (credentials or ''):match '^([^:]*):?(.*)$'
+  return {
+    scheme = base, host = host, port = number, user = user ~= '' and decode(user) or nil,
+    password = password ~= '' and decode(password) or nil, name = path ~= '' and decode(path) or nil,
+  }
+end
+
+return M

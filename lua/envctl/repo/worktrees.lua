@@ -1,0 +1,363 @@
+--- Making worktrees: a branch `<feature>-<n>` from a recorded base, in `<trees>/<feature>/<n>`. What is being made stands in a
+--- journal first, so that one that was killed is completed or cleaned up by the next who makes or removes any.
+local fs = require 'envctl.host.fs'
+local git = require 'envctl.host.git'
+local sys = require 'envctl.host.sys'
+local procfs = require 'envctl.host.procfs'
+local err = require 'envctl.err'
+local task = require 'envctl.task'
+local path = require 'envctl.util.path'
+local gitcmd = require 'envctl.repo.gitcmd'
+local meta = require 'envctl.repo.meta'
+local projects = require 'envctl.repo.projects'
+local seed = require 'envctl.repo.seed'
+local trash = require 'envctl.repo.trash'
+
+local M = {}
+
+local ADD_DEADLINE_MS = 600000
+local GIT_WAIT_MS = 120000
+local MAX_NUMBER = 10000
+
+---@class envctl.NewTree
+---@field feature string
+---@field n integer?
+---@field project string
+---@field branch string
+---@field path string
+---@field base string name of the base, for people
+---@field base_oid string
+---@field plan string? path of the plan file below the planning directory
+---@field plan_path string?
+
+-- Names ------------------------------------------------------------------------------------------------------------
+
+--- Raises unless the name can be a directory, a branch and a project.
+---@param name string
+---@param what string
+function M.check_name(name, what)
+  local bad
+  if #name > 200 then
+    bad = 'is longer than 200 bytes'
+  elseif not utf8.len(name) then
+    bad = 'is not UTF-8'
+  elseif name:find '[%c%s~^:?*%[\\/"\'`$;&|<>(){}!,=#]' or name:find('@{', 1, true) then
+    bad = 'has a character that a branch, a directory or a project cannot have'
+  elseif name:find '^[-.]' or name:find('..', 1, true) or name:find '%.$' or name:find '%.lock$' or name == '' then
+    bad = 'cannot be the name of a branch'
+  end
+  if bad then
+    local slug = require('envctl.repo.plans').feature(name)
+    err.raise('worktree_name_invalid', string.format('%s "%s" %s', what, name, bad), {
+      hint = 'for example: ' .. slug,
+    })
+  end
+end
+
+local function has_branch(roots, name)
+  if fs.lstat(roots.common_dir .. '/refs/heads/' .. name) then
+    return true
+  end
+  local packed = fs.read(roots.common_dir .. '/packed-refs', { max = 256 * 1024 * 1024 }) or ''
+  local ref = ' refs/heads/' .. name
+  return packed:find(ref .. '\n', 1, true) ~= nil or packed:find(ref .. '/', 1, true) ~= nil
+end
+
+--- Directory of a feature's worktrees.
+---@param roots envctl.Roots
+---@param settings envctl.Settings
+---@param feature string
+---@return string
+function M.feature_dir(roots, settings, feature)
+  local trees = projects.trees_root(roots, settings)
+  local flat = fs.lstat(trees .. '-' .. feature)
+  if flat and flat.type == 'dir' then
+    return trees .. '-' .. feature
+  end
+  return trees .. '/' .. feature
+end
+
+-- The trees root has to be where it says: a link would put worktrees somewhere else.
+local function check_place(dir)
+  local there = dir
+  while not fs.lstat(there) do
+    there = path.parent(there)
+  end
+  local real = fs.realpath(there)
+  local stat = fs.stat(there)
+  if real ~= there or not stat or stat.type ~= 'dir' then
+    local link = real ~= there
+    err.raise('path_unsafe', there .. (link and ' is a symbolic link, or below one' or ' is not a directory'), {
+      hint = link and 'set TREES_DIR_NAME to the real path: ' .. tostring(real) or 'move it away', where = there,
+    })
+  end
+end
+
+--- What a new branch starts from: --base, else the branch that we stand on. Awaits when there is a --base.
+---@param roots envctl.Roots
+---@param wanted string?
+---@return {name: string, oid: string}
+function M.base(roots, wanted)
+  if wanted then
+    local result = gitcmd.run(roots, {
+      dir = roots.execution_root,
+      args = { 'rev-parse', '-q', '--verify', '--end-of-options', wanted .. '^{commit}' },
+    })
+    local oid = result.code == 0 and result.out:match '%x+'
+    if not oid then
+      err.raise('base_unknown', 'there is no commit "' .. wanted .. '" to start from', {
+        hint = 'give a branch, tag or commit to --base (git fetch first when it is a remote one)',
+      })
+    end
+    return { name = wanted, oid = oid }
+  end
+  local head = git.head(roots.git_dir) or {}
+  if not head.oid then
+    err.raise('base_unknown', 'there is no commit to start from yet in ' .. roots.execution_root, {
+      hint = 'commit something first, or give --base REF',
+    })
+  end
+  return { name = head.branch or head.oid, oid = head.oid }
+end
+
+--- Where the next worktree of a feature would be. Nothing is made.
+---@param ctx envctl.Context
+---@param feature string
+---@param opts {n: integer?, base: table, taken: table<string, boolean>, plan: table?}
+---@return envctl.NewTree
+function M.propose(ctx, feature, opts)
+  local roots = ctx.roots
+  M.check_name(feature, 'feature')
+  local dir = M.feature_dir(roots, ctx.settings, feature)
+  local function tree(n)
+    local project = feature .. '-' .. n
+    return {
+      feature = feature, n = n, project = project, branch = project, path = dir .. '/' .. n, base = opts.base.name,
+      base_oid = opts.base.oid, plan = opts.plan and opts.plan.id, plan_path = opts.plan and opts.plan.path,
+    }
+  end
+  if opts.n then
+    return tree(opts.n)
+  end
+  for n = 1, MAX_NUMBER do
+    local t = tree(n)
+    if not opts.taken[t.project:lower()] and not fs.lstat(t.path) and not has_branch(roots, t.branch) then
+      opts.taken[t.project:lower()] = true
+      return t
+    end
+  end
+  err.raise('too_many_worktrees', 'no number is left for ' .. feature)
+end
+
+--- All the worktrees that a selection asks for. Awaits when there is a --base.
+---@param ctx envctl.Context
+---@param create {feature: string, count: integer, n: integer?, plan: table?, recreate: boolean?}[]
+---@param discovered envctl.Project[]
+---@param wanted_base string?
+---@return envctl.NewTree[]
+function M.propose_all(ctx, create, discovered, wanted_base)
+  local base, taken, out = M.base(ctx.roots, wanted_base), M.taken(discovered), {}
+  for _, c in ipairs(create) do
+    for _ = 1, c.count do
+      out[#out + 1] = M.propose(ctx, c.feature, { n = c.n, base = base, taken = taken, plan = c.plan })
+      out[#out].recreate = c.recreate
+    end
+  end
+  return out
+end
+
+--- Names that a new project cannot have.
+---@param list envctl.Project[]
+---@return table<string, boolean>
+function M.taken(list)
+  local out = {}
+  for _, p in ipairs(list) do
+    out[p.name:lower()] = true
+  end
+  return out
+end
+
+-- Journal ----------------------------------------------------------------------------------------------------------
+
+local function journal_file(roots, entry)
+  return meta.journal_dir(roots) .. '/' .. entry.id .. '.json'
+end
+
+local function delete_new_branch(roots, entry)
+  if entry.new_branch then
+    -- Only when it still is where it was made: then it holds nothing of its own.
+    gitcmd.run(roots, {
+      dir = roots.root, args = { 'update-ref', '--no-deref', '-d', 'refs/heads/' .. entry.branch, entry.base_oid },
+    })
+  end
+end
+
+-- Takes away what a failed or killed making left.
+local function clean_up(roots, entry)
+  if fs.lstat(entry.path) or meta.admin_naming(roots, entry.path) then
+    trash.put(roots, { project = entry.project, root = entry.path, reason = 'half made' })
+  end
+  delete_new_branch(roots, entry)
+  fs.rmdir(path.parent(entry.path)) -- the feature's directory, when it is empty
+end
+
+local function is_complete(roots, entry)
+  local admin = meta.admin_of(roots, entry.path)
+  return admin and not fs.lstat(admin .. '/locked') and fs.lstat(admin .. '/index') ~= nil and admin or nil
+end
+
+-- What follows after git made the tree. May run twice.
+local function complete(roots, entry, admin)
+  local recorded = {
+    schema = 'envctl.worktree.v1', project = entry.project, feature = entry.feature, branch = entry.branch,
+    base = entry.base, base_oid = entry.base_oid, plan = entry.plan, created_at = entry.at, imported = entry.imported,
+  }
+  recorded.seeded = seed.fill(roots, entry)
+  meta.write(admin .. '/envctl.json', recorded)
+end
+
+local function wait_for_git(entry)
+  local id = entry.git
+  if not id or procfs.alive(id) ~= true then
+    return
+  end
+  local deadline = sys.mono_ms() + GIT_WAIT_MS
+  while procfs.alive(id) == true do
+    if sys.mono_ms() > deadline then
+      err.raise('busy', 'git (pid ' .. id.pid .. ') is still making ' .. entry.path, {
+        hint = 'wait for it, or end it, then try again',
+      })
+    end
+    task.sleep(10)
+  end
+end
+
+--- Completes or cleans up what was interrupted. The caller holds the lock. Awaits.
+---@param roots envctl.Roots
+---@return {project: string, outcome: 'completed'|'cleaned'}[]
+function M.settle(roots)
+  local out = {}
+  trash.settle(roots)
+  for _, file in ipairs(fs.list(meta.journal_dir(roots)) or {}) do
+    local entry = file.name:find '%.json$' and meta.read(meta.journal_dir(roots) .. '/' .. file.name)
+    if entry and type(entry.path) == 'string' then
+      wait_for_git(entry)
+      local admin = is_complete(roots, entry)
+      if admin then
+        complete(roots, entry, admin)
+      else
+        clean_up(roots, entry)
+      end
+      out[#out + 1] = { project = entry.project, outcome = admin and 'completed' or 'cleaned' }
+    end
+    fs.unlink(meta.journal_dir(roots) .. '/' .. file.name)
+  end
+  return out
+end
+
+-- Making -----------------------------------------------------------------------------------------------------------
+
+local function add_arguments(tree)
+  local args = { 'worktree', 'add' }
+  if tree.existing_branch then
+    return { 'worktree', 'add', tree.path, tree.branch }
+  elseif tree.track then
+    return { 'worktree', 'add', '--track', '-b', tree.branch, tree.path, tree.track }
+  end
+  table.move({ '--no-track', '-b', tree.branch, tree.path, tree.base_oid }, 1, 5, 3, args)
+  return args
+end
+
+local function branch_exists(roots, branch)
+  return gitcmd.run(roots, {
+    dir = roots.root, args = { 'rev-parse', '-q', '--verify', 'refs/heads/' .. branch },
+  }).code == 0
+end
+
+-- Makes one; the caller holds the lock.
+local function add(roots, tree)
+  if fs.lstat(tree.path) then
+    err.raise('path_occupied', tree.path .. ' exists already', { hint = 'move it away', where = tree.path })
+  end
+  local existed = branch_exists(roots, tree.branch)
+  tree.existing_branch = tree.existing_branch or (existed and tree.recreate) or nil
+  if existed and not tree.existing_branch then
+    err.raise('branch_exists', 'there is a branch ' .. tree.branch .. ' already', {
+      hint = 'bring it back as a worktree with `envctl import ' .. tree.branch .. '`',
+    })
+  end
+  local entry = {}
+  for k, v in pairs(tree) do
+    entry[k] = v
+  end
+  entry.id, entry.at, entry.new_branch = sys.random_hex(8), sys.iso_time(sys.wall_ms()), not existed
+  meta.write(journal_file(roots, entry), entry)
+  err.check(fs.mkdirs(path.parent(tree.path), 493))
+  local ok, result = task.try(gitcmd.run, roots, {
+    dir = roots.root, args = add_arguments(tree), deadline_ms = ADD_DEADLINE_MS,
+    config = { 'worktree.guessRemote=false', 'checkout.guess=false' },
+    on_started = function(id)
+      entry.git = id
+      meta.write(journal_file(roots, entry), entry)
+    end,
+  })
+  local admin = ok and result.code == 0 and is_complete(roots, entry)
+  if not admin then
+    if not ok and result.code == 'git_timeout' then
+      wait_for_git(entry)
+    end
+    clean_up(roots, entry)
+    fs.unlink(journal_file(roots, entry))
+    error(not ok and result or gitcmd.failure('cannot make worktree ' .. tree.project, result, tree.path), 0)
+  end
+  complete(roots, entry, admin)
+  fs.unlink(journal_file(roots, entry))
+end
+
+--- Makes worktrees, several at a time. One that fails does not take the others down: its error is raised after they are done.
+--- Awaits.
+---@param ctx envctl.Context
+---@param wanted (fun(): envctl.NewTree[]) called under the lock, so that nobody else takes the same numbers
+---@return envctl.NewTree[] made
+function M.create(ctx, wanted)
+  local roots = ctx.roots
+  local trees_root = projects.trees_root(roots, ctx.settings)
+  return meta.locked(roots, function()
+    M.settle(roots)
+    local list = wanted()
+    meta.secure(meta.journal_dir(roots))
+    local made, failures, next_one = {}, {}, 0
+    for _, tree in ipairs(list) do
+      check_place(path.parent(tree.path))
+      check_place(trees_root)
+    end
+    seed.hide(roots, trees_root, list)
+    local function worker()
+      while next_one < #list do
+        next_one = next_one + 1
+        local i = next_one
+        local ok, e = task.try(add, roots, list[i])
+        made[i], failures[i] = ok and list[i] or false, not ok and e or nil
+      end
+    end
+    task.scope(function(scope)
+      for _ = 1, math.min(#list, math.max(1, ctx.settings:get 'RUN_SH_OPT_PARALLEL_TREES_MAX' or 4)) do
+        scope:spawn(worker)
+      end
+    end)
+    local done = {}
+    for i, tree in ipairs(list) do
+      if made[i] then
+        done[#done + 1] = tree
+      end
+    end
+    for i = 1, #list do
+      if failures[i] then
+        error(failures[i], 0)
+      end
+    end
+    return done
+  end)
+end
+
+return M
