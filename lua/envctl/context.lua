@@ -82,6 +82,26 @@ local function imply_project(ctx)
   end
 end
 
+--- The scripts of the repository, loaded once per command; nil where there are none. Their configuration is in the settings from
+--- here on. Awaits.
+---@return envctl.script.Session?
+function Context:scripts()
+  local session = rawget(self, 'session')
+  if session == nil then
+    session = require('envctl.script.join').open(self) or false
+    rawset(self, 'session', session)
+  end
+  return session or nil
+end
+
+--- Ends what the command opened.
+function Context:close()
+  local session = rawget(self, 'session')
+  if session then
+    session:close()
+  end
+end
+
 --- Whether the repository is configured.
 ---@return boolean
 function Context:configured()

@@ -130,6 +130,7 @@ local function read_saved(facts, ctx)
   facts.state, facts.live = state, {}
   if state then
     facts.live, facts.live_reasons = require('envctl.resume.observe').live(state)
+    facts.live_dependencies = require('envctl.deps.truth').live(state)
   end
   e, facts.ledger = guarded(function()
     return require('envctl.state.ports_table').read(ctx.paths)
@@ -183,15 +184,22 @@ end
 -- Adds what the launch env sections say to a service. Lines without a source are left out, which is said.
 local function add_launch_env(facts, settings, project, service)
   local sections = settings.sections
-  if #sections.list == 0 then
+  local sources = facts.sources or {}
+  if #sections.list == 0 and next(sources) == nil then
     return
   end
-  local resolved = require('envctl.config.launch_env').resolve(sections, service.name, project.sources or {})
+  local resolved = require('envctl.config.launch_env').resolve(sections, service.name, sources)
+  local open_ports = next(sources) and require('envctl.deps.definitions').open_ports
   for _, v in ipairs(resolved.variables) do
-    service.env[v.name] = v.value:gsub('%${', '$${') -- it is filled in already
-    service.secrets = service.secrets or {}
-    service.secrets[v.name] = v.secret or nil
-    service.origin['env.' .. v.name] = { layer = 'dotenv', file = settings.shown, line = v.line }
+    -- What is handed over by default never takes the place of what the service says itself.
+    if v.line or service.env[v.name] == nil then
+      local text = v.value:gsub('%${', '$${') -- it is filled in already
+      service.env[v.name] = open_ports and open_ports(text) or text
+      service.secrets = service.secrets or {}
+      service.secrets[v.name] = v.secret or nil
+      service.origin['env.' .. v.name] = v.line and { layer = 'dotenv', file = settings.shown, line = v.line }
+        or { layer = 'bundled', evidence = 'dependency' }
+    end
   end
   for _, skipped in ipairs(resolved.skipped) do
     facts.notices[#facts.notices + 1] = {
@@ -204,7 +212,18 @@ local function add_launch_env(facts, settings, project, service)
   end
 end
 
-local function detected(facts, project, settings, off)
+-- What was found on disk, with what the scripts say about it on top.
+local function with_scripts(session, facts, project, found)
+  local services, skipped, more = session:merge_services({
+    name = project.name, mode = facts.mode, root = project.root, skipped = found.skipped,
+  }, found.services)
+  local problems = {}
+  table.move(found.problems or {}, 1, #(found.problems or {}), 1, problems)
+  table.move(more, 1, #more, #problems + 1, problems)
+  return services, skipped, problems
+end
+
+local function detected(facts, project, settings, off, session)
   if project.missing then
     local text = 'the worktree of ' .. project.name .. ' is gone: ' .. project.root
     local gone = { code = 'worktree_missing', message = text, hint = 'run git worktree prune', where = project.name }
@@ -216,10 +235,14 @@ local function detected(facts, project, settings, off)
   local found = require('envctl.detect').services({
     name = project.name, mode = facts.mode, root = project.root, off = off,
   }, settings)
-  for _, service in ipairs(found.services) do
+  local services, skipped, problems = found.services, found.skipped, found.problems
+  if session then
+    services, skipped, problems = with_scripts(session, facts, project, found)
+  end
+  for _, service in ipairs(services) do
     add_launch_env(facts, settings, project, service)
   end
-  if uses_user_env(found.services) then
+  if uses_user_env(services) then
     facts.env = require('envctl.host.sys').environ()
   end
   return {
@@ -227,9 +250,9 @@ local function detected(facts, project, settings, off)
     mode = facts.mode,
     root = project.root,
     worktree = project.worktree,
-    services = found.services,
-    skipped = found.skipped,
-    problems = found.problems,
+    services = services,
+    skipped = skipped,
+    problems = problems,
     warnings = found.warnings,
   }
 end
@@ -324,6 +347,7 @@ function M.gather(ctx, opts)
     projects = {},
   }
   read_saved(facts, ctx)
+  require('envctl.deps.select').gather(ctx, facts)
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
   local plans = plan_files(ctx, facts, route)
   facts.preselected = mode == 'trees' and preselected(facts, plans) or {}
@@ -351,11 +375,17 @@ function M.gather(ctx, opts)
   if facts.config.startup_enabled then
     local off = switched_off(flags)
     for i, project in ipairs(facts.selection.selected) do
-      facts.projects[i] = detected(facts, project, settings, off)
+      facts.projects[i] = detected(facts, project, settings, off, ctx:scripts())
       facts.projects[i].worktree = ctx.created and ctx.created[project.name] or nil
     end
     for _, tree in ipairs(facts.selection.trees or {}) do
       facts.projects[#facts.projects + 1] = detected_new(ctx, facts, tree, settings, off)
+    end
+    if #(facts.selection.trees or {}) > 0 then
+      -- In the order in which they will be found.
+      table.sort(facts.projects, function(a, b)
+        return a.name < b.name
+      end)
     end
   end
   return facts
@@ -368,6 +398,11 @@ local function own_ports(facts)
       own[record.requested_port or 0], own[record.actual_port or 0] = true, true
     end
   end
+  require('envctl.deps.truth').each(facts.state, function(project, id, component)
+    if facts.live_dependencies[project .. '/' .. id] ~= false and component.final then
+      own[component.final] = true
+    end
+  end)
   return own
 end
 
@@ -429,10 +464,10 @@ end
 
 --- Looks at the ports that would be used until the plan stands on free ones. Fills facts.busy.
 ---@param facts table
-function M.settle_ports(facts)
+function M.settle_ports(facts, decide)
   local plan = require 'envctl.plan'
   local checked, own = {}, own_ports(facts)
-  local assigned = plan.ports(facts)
+  local assigned = plan.ports(facts, decide)
   if facts.config.probe then
     local listed = false
     for _ = 1, MAX_SETTLE_ROUNDS do
@@ -443,7 +478,7 @@ function M.settle_ports(facts)
         listed = true
         add_listeners(facts, own)
       end
-      assigned = plan.ports(facts)
+      assigned = plan.ports(facts, decide)
     end
   end
   name_holders(facts, assigned)
@@ -454,11 +489,23 @@ end
 ---@param opts? {command: string?, route: envctl.Route?}
 ---@return table facts, table document, table<string, table<string, string>> secrets
 function M.plan(ctx, opts)
+  local session = ctx:scripts()
   local facts = M.gather(ctx, opts)
-  if #facts.projects > 0 then
-    M.settle_ports(facts)
+  local decide = require('envctl.script.join').decider(session)
+  if session then
+    facts.scripts = session:scripts()
+    if not session.trusted then
+      local e = require('envctl.script.trust').untrusted(session)
+      facts.untrusted = { code = e.code, message = e.message, hint = e.hint, where = e.where }
+    end
   end
-  local document, secrets = require('envctl.plan').build(facts)
+  if #facts.projects > 0 then
+    M.settle_ports(facts, decide)
+  end
+  local document, secrets = require('envctl.plan').build(facts, decide)
+  if session then
+    document.overrides = session:report()
+  end
   return facts, document, secrets
 end
 

@@ -73,14 +73,25 @@ local function run(route, as_json)
   local name = route.command
   if route.flags.dry_run and commands.starts[name] then
     -- A dry run of a start is its explanation.
-    route.explain, route.command = route, 'explain-startup'
+    local inner = {}
+    for k, v in pairs(route) do
+      inner[k] = v
+    end
+    route.explain, route.command = inner, 'explain-startup'
     name = 'explain-startup'
   elseif route.verify then
     name = 'doctor-repo'
   end
   local module = handler(name)
   ctx:admit(commands.by_name[route.command])
-  return require('envctl.task').main(module.run, ctx)
+  return require('envctl.task').main(function()
+    local closing <close> = setmetatable({}, { -- luacheck: ignore 211
+      __close = function()
+        ctx:close()
+      end,
+    })
+    return module.run(ctx)
+  end)
 end
 
 local function keeper(argument)

@@ -120,9 +120,12 @@ function M.test_trust_is_for_content_path_and_repository()
     w.trust()
     lu.assertTrue(w.trusted())
     -- every single byte counts
-    for at = 1, #text, 7 do
-      w.write('repo/.envctl.lua', text:sub(1, at - 1) .. ' ' .. text:sub(at))
-      lu.assertFalse(w.trusted(), at)
+    local repo = trust.identity(w.roots())
+    for at = 1, #text do
+      for bit = 0, 7 do
+        w.write('repo/.envctl.lua', text:sub(1, at - 1) .. string.char(text:byte(at) ~ (1 << bit)) .. text:sub(at + 1))
+        lu.assertFalse(trust.known(repo, layers.find(w.roots())[1]), at)
+      end
     end
     w.write('repo/.envctl.lua', text)
     lu.assertTrue(w.trusted())
@@ -193,7 +196,10 @@ function M.test_records_are_private_and_complete()
     -- a damaged record, or one for somebody else, is no decision
     local path = dir .. '/' .. list[1].name
     local good = fs.read(path)
-    for _, bad in ipairs { '', '{}', good:sub(1, 60), (good:gsub('"path": "%.envctl%.lua"', '"path": "x"')), (good:gsub('"sha256": "%x%x', '"sha256": "00')) } do
+    for _, bad in ipairs {
+      '', '{}', good:sub(1, 60), (good:gsub('"path": "%.envctl%.lua"', '"path": "x"')),
+      (good:gsub('"sha256": "%x%x', '"sha256": "zz')),
+    } do
       assert(fs.write_atomic(path, bad))
       lu.assertFalse(w.trusted())
     end
@@ -228,7 +234,8 @@ function M.test_files_that_are_refused()
     assert(fs.symlink('real.lua', path))
     lu.assertNil(refusal(w))
     assert(fs.unlink(path))
-    w.write('repo/.envctl.lua', 'return { envctl = 1 }', 438)
+    w.write('repo/.envctl.lua', 'return { envctl = 1 }')
+    assert(fs.chmod(path, 438))
     lu.assertEquals(refusal(w), '.envctl.lua: can be changed by everybody (mode 0666)')
     assert(fs.unlink(path))
     assert(fs.mkdirs(path))
@@ -257,7 +264,16 @@ function M.test_swapping_during_loads()
     local script = w.base .. '/swap.sh'
     w.write('good', texts[1])
     w.write('evil', texts[2])
-    w.write('swap.sh', 'cd "$1" && while [ ! -e stop ]; do cp good n && mv n repo/.envctl.lua; cp evil n && mv n repo/.envctl.lua; done')
+    w.write('swap.sh', [[
+cd "$1" || exit 1
+n=0
+while [ ! -e stop ] && [ $n -lt 20000 ]; do
+  cp good n && mv n repo/.envctl.lua
+  cp evil n && mv n repo/.envctl.lua
+  n=$((n + 1))
+done
+touch done
+]])
     os.execute("sh '" .. script .. "' '" .. w.base .. "' >/dev/null 2>&1 &")
     local rounds = tonumber(sys.getenv 'ENVCTL_ROUNDS') or 150
     local seen = { good = 0, evil = 0 }
@@ -272,7 +288,11 @@ function M.test_swapping_during_loads()
     end
     w.write('stop', '')
     lu.assertEquals(seen.good + seen.evil, rounds)
-    os.execute("while pgrep -f '" .. script .. "' >/dev/null; do sleep 0.01; done")
+    local deadline = sys.mono_ms() + 10000
+    while not fs.stat(w.base .. '/done') and sys.mono_ms() < deadline do
+      task.main(task.sleep, 5)
+    end
+    lu.assertNotNil(fs.stat(w.base .. '/done'))
   end)
 end
 
@@ -288,6 +308,67 @@ function M.test_untrusted_error()
       lu.assertStrContains(e.hint, 'envctl script trust')
       lu.assertEquals(e.data.scripts[1].sha256, session:scripts()[1].sha256)
     end)
+  end)
+end
+
+-- The question on a terminal, with answers from a list.
+local function answering(w, answers, fn)
+  local read_line, write = sys.read_line, sys.write
+  local shown = {}
+  local guard <close> = setmetatable({}, { -- luacheck: ignore 211
+    __close = function()
+      sys.read_line, sys.write = read_line, write
+    end,
+  })
+  sys.read_line = function()
+    return table.remove(answers, 1)
+  end
+  sys.write = function(_, text)
+    shown[#shown + 1] = text
+    return true
+  end
+  w.session(function(session)
+    session.may_ask = function()
+      return true
+    end
+    fn(session)
+  end)
+  return table.concat(shown)
+end
+
+function M.test_the_question()
+  world(function(w)
+    w.write('repo/.envctl.lua', 'return {\n  envctl = 1, -- \27[2J\xe2\x80\xae\n  on = { started = function() end },\n}\n')
+    local text = answering(w, { 'v', 'd', 'maybe' }, function(session)
+      local ok, e = task.try(session.require_trust, session)
+      lu.assertFalse(ok)
+      lu.assertEquals(e.code, 'script_untrusted')
+    end)
+    lu.assertStrContains(text, '.envctl.lua of this repository wants to run commands on this machine')
+    lu.assertStrContains(text, '   3    on = { started = function() end },')
+    lu.assertStrContains(text, '<- has characters that are not shown')
+    lu.assertStrContains(text, '.envctl.lua was never trusted here')
+    lu.assertFalse(text:find '\27' ~= nil)
+    lu.assertFalse(w.trusted())
+    for _, no in ipairs { '', 'n', 'N', 'no', 'yess', 'y y' } do
+      answering(w, { no }, function(session)
+        lu.assertFalse((task.try(session.require_trust, session)))
+      end)
+    end
+    answering(w, {}, function(session)
+      lu.assertFalse((task.try(session.require_trust, session)))
+    end)
+    answering(w, { 'Yes' }, function(session)
+      session:require_trust()
+      lu.assertTrue(session.trusted)
+    end)
+    lu.assertTrue(w.trusted())
+    w.write('repo/.envctl.lua', 'return {\n  envctl = 1,\n  on = { started = function() end },\n}\n')
+    text = answering(w, { 'diff', 'y' }, function(session)
+      session:require_trust()
+    end)
+    lu.assertStrContains(text, '+    2    envctl = 1,')
+    lu.assertStrContains(text, '-    2    envctl = 1, -- ')
   end)
 end
 

@@ -226,12 +226,14 @@ M.list = {
   {
     name = 'data', section = 'Work', class = 'destructive', groups = { 'target', 'yes', 'dry', 'data' },
     args = 'words',
-    summary = 'reset, seed, dump or restore the data of a project',
-    usage = 'data reset|seed|dump|restore --project PROJECT', examples = { 'envctl data dump --project Main' },
+    summary = 'reset, dump or restore the data of a project',
+    usage = 'data reset|dump|restore [DEPENDENCY…] --project PROJECT [--file FILE] [--yes]',
+    examples = { 'envctl data dump --project Main --file main.dump', 'envctl data reset redis --project Main --yes' },
+    detail = 'reset deletes the data of dependencies that do not run. dump and restore are for a running Postgres.',
   },
 
   {
-    name = 'import', section = 'Worktrees', class = 'run', groups = { 'worktree', 'dry' }, args = 'words',
+    name = 'import', section = 'Worktrees', class = 'run', groups = { 'dry' }, args = 'words',
     summary = 'make a worktree for a branch that exists', usage = 'import BRANCH',
     examples = { 'envctl import feature/login' },
   },

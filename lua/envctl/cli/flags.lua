@@ -343,7 +343,7 @@ M.list = {
     help = 'exactly this many worktrees for a plan (repeatable)',
   },
   {
-    names = { '--base' }, key = 'base', kind = 'string', meta = 'REF', groups = { 'plan', 'worktree' },
+    names = { '--base' }, key = 'base', kind = 'string', meta = 'REF', groups = { 'plan', 'start' },
     help = 'start new branches here',
   },
   {

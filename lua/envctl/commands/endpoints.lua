@@ -95,8 +95,13 @@ local function dependencies_of(ctx, doc, project)
   local requirement = doc.requirements[project.name]
   for id, c in pairs(requirement and requirement.components or {}) do
     if type(c) == 'table' and c.enabled ~= false then
+      local url = c.url
+      if url and ctx.route.flags.show_secrets and c.data_dir then
+        local password = require('envctl.deps.places').password(c.data_dir)
+        url = password and url:gsub(':%*%*%*@', ':' .. password .. '@') or url
+      end
       out[id] = {
-        port = c.final or json.null, url = url_of(ctx, c.url), provider = c.provider or json.null,
+        port = c.final or json.null, url = url_of(ctx, url), provider = c.provider or json.null,
         scope = c.scope or json.null,
       }
     end

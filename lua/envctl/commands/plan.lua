@@ -50,6 +50,7 @@ end
 ---@return integer exit code
 function M.run(ctx)
   local sync = require 'envctl.repo.sync'
+  require('envctl.repo.worktrees').settle_pending(ctx)
   local facts, document = require('envctl.facts').plan(ctx, { command = ctx.route.command })
   raise_blockers(document)
   if facts.selection.required then

@@ -189,6 +189,7 @@ end
 ---@param ctx envctl.Context
 ---@return integer exit code
 function M.run(ctx)
+  ctx:scripts() -- their configuration is effective too
   if ctx.out.is_json then
     ctx.out.json(M.document(ctx))
   else

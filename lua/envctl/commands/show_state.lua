@@ -6,6 +6,26 @@ local observe = require 'envctl.resume.observe'
 
 local M = {}
 
+--- Adds to each dependency whether it lives. What we do not run has no answer.
+---@param doc table run state
+---@param shown table the document that is shown
+function M.dependencies_truth(doc, shown)
+  local truth = require 'envctl.deps.truth'
+  local live, reasons = truth.live(doc)
+  truth.each(shown, function(project, id, component)
+    local key = project .. '/' .. id
+    component.live = live[key]
+    if component.identity and live[key] == nil then
+      component.live, component.live_reason, component.status = json.null, reasons[key] or 'unknown', 'unknown'
+    elseif live[key] == false then
+      component.live_reason = reasons[key]
+      if observe.UP[component.status] then
+        component.status, component.success = 'exited', false
+      end
+    end
+  end)
+end
+
 --- The saved document with live truth added; nothing is written back.
 ---@param doc table run state
 ---@return table presented, integer live count
@@ -33,6 +53,7 @@ function M.with_truth(doc)
       end
     end
   end
+  M.dependencies_truth(doc, shown)
   return shown, count
 end
 
@@ -64,6 +85,11 @@ local function text(ctx, doc, shown)
     end
     out.text(line)
   end
+  require('envctl.deps.truth').each(shown, function(project, id, c)
+    local port = c.final and (' port ' .. c.final) or ''
+    local pid = c.live == true and (' (pid ' .. c.pid .. ')') or c.live_reason and (' (' .. c.live_reason .. ')') or ''
+    out.text(('  %s/%s: %s%s%s, %s'):format(project, id, c.status or 'unknown', pid, port, c.provider or '?'))
+  end)
   out.text('run_state_path:')
   out.text(ctx.paths.state_file)
 end

@@ -103,6 +103,10 @@ end
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
+  local session = ctx:scripts()
+  if session then
+    session:require_trust()
+  end
   if ctx.route.flags.setup_worktree or ctx.route.flags.setup_worktrees then
     return require('envctl.commands.plan').run(ctx)
   end

@@ -47,13 +47,22 @@ function M.execute(ctx, request, done)
     result = request_again(client, ctx, request, view.event)
   end
   if ctx.out.is_json then
-    document(ctx, { stopped = result.stopped, swept = result.swept, found = true })
+    document(ctx, {
+      stopped = result.stopped, swept = result.swept, dependencies = result.dependencies, found = true,
+    })
     return 0
   end
   for _, s in ipairs(result.stopped) do
     if not s.was_alive then
       ctx.out.text(s.name .. ': already gone')
     end
+  end
+  if #(result.dependencies or {}) > 0 then
+    local list = {}
+    for i, d in ipairs(result.dependencies) do
+      list[i] = d.name
+    end
+    ctx.out.text('Stopped dependencies: ' .. table.concat(list, ', ') .. ' (data stays)')
   end
   if (result.swept or 0) > 0 then
     ctx.out.text('Ended ' .. result.swept .. ' unrecorded processes of this scope.')
@@ -104,7 +113,40 @@ local function select_names(ctx, doc)
       data = { candidates = json.array(list) },
     })
   end
-  return names, explicit
+  return names, explicit, projects
+end
+
+-- Projects whose isolated dependencies end with them: those that are stopped as a whole.
+local function dependencies_of(ctx, doc, projects)
+  local route = ctx.route
+  if #route.services > 0 or route.flags.keep_dependencies then
+    return nil
+  end
+  local out, narrowed = json.array {}, #route.projects > 0 or #route.args > 0
+  for project in pairs(doc.requirements) do
+    -- One that has no service left is meant when nothing is named.
+    if projects[project] or not narrowed and not next(doc.services) then
+      out[#out + 1] = project
+    end
+  end
+  table.sort(out)
+  return #out > 0 and out or nil
+end
+
+-- The project that has nothing but dependencies left, and is named.
+local function only_dependencies(ctx, doc)
+  local route = ctx.route
+  local names = {}
+  for project in pairs(doc.requirements) do
+    names[#names + 1] = project
+  end
+  table.sort(names)
+  local tokens = #route.projects > 0 and route.projects or route.args
+  local chosen = {}
+  for _, token in ipairs(tokens) do
+    chosen[require('envctl.cli.targets').running(token, names)] = true
+  end
+  return chosen
 end
 
 ---@param ctx table
@@ -112,7 +154,8 @@ end
 function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
   local doc = store.read(ctx.paths)
-  if not doc or next(doc.services) == nil then
+  local depends = require('envctl.deps.truth').any(doc)
+  if not doc or next(doc.services) == nil and not (depends and #ctx.route.services == 0) then
     local route = ctx.route
     local named = route.services[1] or route.projects[1] or route.args[1]
     if named then
@@ -120,8 +163,14 @@ function M.run(ctx)
     end
     return nothing(ctx)
   end
-  local names, explicit = select_names(ctx, doc)
-  if #names == 0 then
+  local names, explicit, projects = json.array {}, false
+  if next(doc.services) then
+    names, explicit, projects = select_names(ctx, doc)
+  else
+    projects = only_dependencies(ctx, doc)
+  end
+  local dependencies = dependencies_of(ctx, doc, projects)
+  if #names == 0 and not dependencies then
     return nothing(ctx)
   end
   if ctx.route.flags.dry_run then
@@ -131,7 +180,8 @@ function M.run(ctx)
     end
     return M.preview(ctx, records)
   end
-  return M.execute(ctx, { names = names }, function(result)
+  names = json.array(names)
+  return M.execute(ctx, { names = names, dependencies = dependencies }, function(result)
     if explicit then
       return 'Stopped ' .. #result.stopped .. (#result.stopped == 1 and ' service.' or ' services.')
     end

@@ -377,7 +377,7 @@ M.patterns = {
     doc = 'a dependency per project, or one for all', default_text = 'isolated',
   },
   {
-    match = '^ENVCTL_[A-Z0-9_]+_PROVIDER$', type = 'enum', choices = { 'auto', 'native', 'docker', 'external' },
+    match = '^ENVCTL_[A-Z0-9_]+_PROVIDER$', type = 'enum', choices = { 'auto', 'native', 'docker', 'external', 'off' },
     shown = 'ENVCTL_<DEPENDENCY>_PROVIDER', doc = 'how a dependency runs', default_text = 'auto',
   },
   {

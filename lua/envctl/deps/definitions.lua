@@ -107,8 +107,8 @@ function sources.redis(spec, port)
     credentials = credentials .. ':' .. launch_env.encode(spec.password)
   end
   local host = spec.host:find(':', 1, true) and '[' .. spec.host .. ']' or spec.host
-  local url = ('%s://%s%s:%s/%s'):format(spec.scheme or 'redis', credentials ~= '' and credentials .. '@' or '', host, port,
-    spec.name or '0')
+  credentials = credentials ~= '' and credentials .. '@' or ''
+  local url = ('%s://%s%s:%s/%s'):format(spec.scheme or 'redis', credentials, host, port, spec.name or '0')
   return {
     REDIS_HOST = plain(spec.host), REDIS_PORT = plain(port),
     REDIS_URL = spec.password and spec.password ~= '' and secret(url) or plain(url),

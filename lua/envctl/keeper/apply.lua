@@ -16,6 +16,7 @@ local ending = require 'envctl.keeper.ending'
 local readiness = require 'envctl.keeper.readiness'
 local child_env = require 'envctl.keeper.child_env'
 local rebind = require 'envctl.keeper.rebind'
+local deps = require 'envctl.deps.apply'
 
 local M = {}
 
@@ -120,6 +121,7 @@ local function service_env(op, project, service, record)
   local marker_name, marker_value = record.marker:match('^([^=]+)=(.*)$')
   env[marker_name] = marker_value
   env.ENVCTL_SCOPE = op.paths.scope_dir
+  deps.fill(op.world, project.name, env, op.secrets)
   return env
 end
 
@@ -441,7 +443,7 @@ local function begin_run(op, plan)
       generation = doc and doc.generation or 0,
       run_id = 'run-' .. sys.iso_time(sys.wall_ms()):gsub('[-:T]', ''):sub(1, 14) .. '-' .. sys.random_hex(4),
       services = {},
-      requirements = {},
+      requirements = doc and doc.requirements or {},
       pointers = {},
       metadata = {},
     }
@@ -515,6 +517,7 @@ function M.run(op)
   hold_ports(op, todo)
   begin_run(op, plan)
   op.cgroup_base = procfs.cgroup_base(ending.cgroup_name(op.paths), true)
+  deps.start(op)
   op.items, op.actual, op.start_layer = {}, {}, start_layer
   for _, item in ipairs(todo) do
     op.items[item.name] = item
@@ -634,6 +637,7 @@ function M.rollback(op, failure)
       svc.record.status = 'unknown'
     end
   end
+  deps.rollback(op)
   if world.doc and op.run then
     world.doc.metadata.failed = true
     world.doc.metadata.failure_message = failure.message

@@ -89,7 +89,13 @@ local function finish(op)
   end
 end
 
-local RUN = { apply = apply.run, stop = stop.run }
+local RUN = {
+  apply = apply.run,
+  stop = stop.run,
+  data = function(op)
+    return require('envctl.deps.data').run(op)
+  end,
+}
 
 local function run_op(op, handler)
   local ok, result = task.try(handler, op)

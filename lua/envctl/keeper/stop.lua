@@ -5,6 +5,7 @@ local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local store = require 'envctl.state.store'
 local ending = require 'envctl.keeper.ending'
+local deps = require 'envctl.deps.apply'
 
 local M = {}
 
@@ -84,13 +85,19 @@ function M.run(op)
       failures[#failures + 1] = result.message
     end
   end
+  local ended = {}
+  if request.all or request.dependencies then
+    local unended
+    ended, unended = deps.stop(op, not request.all and request.dependencies or nil)
+    table.move(unended, 1, #unended, #failures + 1, failures)
+  end
   local swept, left = 0, 0
   if request.all then
     swept, left = ending.sweep(op.paths)
     -- An update that changes nothing still sweeps what a killed writer of the port table left. Never a reason to fail.
     require('envctl.task').try(require('envctl.state.ports_table').update, op.paths, function() end)
   end
-  if world.doc and next(world.doc.services) == nil then
+  if world.doc and next(world.doc.services) == nil and not require('envctl.deps.truth').any(world.doc) then
     world:emit('run.stopped', nil, {})
     world:save_derived()
     world.doc = nil
@@ -110,7 +117,7 @@ function M.run(op)
       data = { stopped = stopped },
     })
   end
-  return { stopped = stopped, swept = swept }
+  return { stopped = stopped, swept = swept, dependencies = json.array(ended) }
 end
 
 return M

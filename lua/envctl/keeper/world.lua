@@ -101,7 +101,11 @@ function World:on_leader_exit(svc, code, signal)
     record.exit = svc.exited
     if not svc.ending then
       record.status = 'exited'
-      self:emit('service.exit', record, { code = code or json.null, signal = signal or json.null, pid = record.pid })
+      if svc.dependency then
+        record.success = false
+      end
+      local event = svc.dependency and 'requirements.exit' or 'service.exit'
+      self:emit(event, record, { code = code or json.null, signal = signal or json.null, pid = record.pid })
       self:save(false)
       self:save_derived()
       if svc.was_ready then
@@ -199,6 +203,7 @@ function World:adopt()
       end
     end
   end
+  require('envctl.deps.apply').adopt(self)
   if adopted > 0 then
     log_line('info', 'adopted services', { count = adopted })
   end

@@ -259,6 +259,19 @@ function M.build(service, context)
   local function report(name, variable)
     context.report(service.name, name, variable)
   end
+  if context.decide then
+    local project = context.project
+    local chosen = context.decide('plan.env', {
+      project = { name = project.name, mode = project.mode, root = project.root }, service = service.name, port = port,
+    }, function()
+      local own = {}
+      for name, text in pairs(service.env or {}) do
+        own[name] = text
+      end
+      return own
+    end, project.name .. '/' .. service.name)
+    service = setmetatable({ env = chosen }, { __index = service })
+  end
   local env, secrets = fill_env(service.env, service.secrets or {}, scope, report)
   local where = context.project.name .. '/' .. service.name
   local out = {

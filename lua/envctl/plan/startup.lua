@@ -7,6 +7,7 @@ local services = require 'envctl.plan.services'
 local selection = require 'envctl.plan.selection'
 local digest = require 'envctl.plan.digest'
 local reuse = require 'envctl.plan.reuse'
+local deps = require 'envctl.deps.plan'
 
 local M = {}
 
@@ -71,21 +72,51 @@ function M.wants(project, config)
       out[#out + 1] = { id = s.name, base = base, fixed = s.port_fixed, kind = 'service' }
     end
   end
-  for _, id in ipairs(config.dependencies) do
-    out[#out + 1] = { id = id, base = config.bases[id].port, kind = 'dependency' }
+  return table.move(deps.wants(config), 1, #config.dependencies, #out + 1, out)
+end
+
+local function about(project)
+  return { name = project.name, mode = project.mode, root = project.root }
+end
+
+-- What scripts decide about ports counts like a fixed port: it is not moved out of anybody's way.
+local function ask_ports(facts, list, assigned, decide)
+  local changed = false
+  for i, project in ipairs(facts.projects) do
+    local result, wants = assigned[project.name], json.array {}
+    for n, want in ipairs(list[i].wants) do
+      wants[n] = { id = want.id, kind = want.kind, base = want.base, fixed = want.fixed }
+    end
+    local chosen = decide('plan.ports', { project = about(project), slot = result.slot, wants = wants }, function()
+      local own = {}
+      for id, port in pairs(result.ports) do
+        own[id] = port
+      end
+      return own
+    end, project.name)
+    for _, want in ipairs(list[i].wants) do
+      if chosen[want.id] and chosen[want.id] ~= result.ports[want.id] then
+        want.fixed, changed = chosen[want.id], true
+      end
+    end
   end
-  return out
+  return changed
 end
 
 --- Ports of every selected project.
 ---@param facts table
+---@param decide? fun(point: string, input: any, base: fun(input: table): any, label: string?): any
 ---@return table<string, envctl.plan.Ports> by project name
-function M.ports(facts)
+function M.ports(facts, decide)
   local list = {}
   for i, project in ipairs(facts.projects) do
     list[i] = { name = project.name, wants = M.wants(project, facts.config) }
   end
-  return ports.assign_all(facts, list)
+  local assigned = ports.assign_all(facts, list)
+  if decide and ask_ports(facts, list, assigned, decide) then
+    return ports.assign_all(facts, list)
+  end
+  return assigned
 end
 
 local function service_of(project, id)
@@ -205,7 +236,7 @@ local function scope_of(draft, project)
   end
   return {
     project = project.name, root = project.root, ports = own, services = addresses, env = draft.facts.env or {},
-    sources = project.sources or {},
+    sources = deps.values(draft.facts, own),
   }
 end
 
@@ -236,6 +267,7 @@ local function plan_services(draft, project)
         scope = scope,
         layer = layers[s.name],
         facts = draft.facts,
+        decide = draft.decide,
         report = function(service, name, variable)
           unknown_placeholder(draft, project, service, name, variable)
         end,
@@ -259,18 +291,35 @@ local function plan_services(draft, project)
   return out
 end
 
--- Dependencies as far as they are known: their ports move with the project. Nobody starts them yet, which is said.
+-- One that is enabled without a way to run it is said: facts that did not look have none.
+local function not_started(draft, project, id)
+  warn(draft, {
+    code = 'dependency_not_started', message = id .. ' is enabled, but nothing is known that could run it',
+    hint = 'start it yourself, or switch it off', where = names.short(project.name, id),
+  })
+  return {
+    id = id, provider = json.null, why = 'nothing is known that could run it', scope = 'isolated',
+    ports = { [id] = draft.ports[project.name].ports[id] }, provides = {}, ready = json.null, needs = json.array {},
+  }
+end
+
 local function plan_dependencies(draft, project)
-  local out = json.array {}
-  for _, id in ipairs(draft.facts.config.dependencies) do
-    out[#out + 1] = {
-      id = id, provider = json.null, why = 'this envctl does not start dependencies yet', scope = 'isolated',
-      ports = { [id] = draft.ports[project.name].ports[id] }, provides = {}, ready = json.null, needs = json.array {},
-    }
-    warn(draft, {
-      code = 'dependency_not_started', message = id .. ' is enabled, but this envctl does not start dependencies yet',
-      hint = 'start it yourself, or switch it off', where = names.short(project.name, id),
-    })
+  local out, facts = json.array {}, draft.facts
+  for _, id in ipairs(facts.config.dependencies) do
+    if facts.config.providers and facts.config.providers[id] then
+      local entry, password = deps.build(facts, project.name, id, draft.ports[project.name].ports)
+      out[#out + 1] = entry
+      -- Not the name of a service: no service begins with '@'.
+      draft.secrets[project.name .. '/@' .. id] = password and { password = password } or nil
+      if entry.action == 'unknown' then
+        block(draft, {
+          code = 'state_unknown', message = names.short(project.name, id) .. ' ' .. entry.reason,
+          hint = 'run envctl stop-all first', where = names.short(project.name, id),
+        })
+      end
+    else
+      out[#out + 1] = not_started(draft, project, id)
+    end
   end
   return out
 end
@@ -374,7 +423,7 @@ end
 
 local function build_plan(draft)
   local facts = draft.facts
-  draft.ports = M.ports(facts)
+  draft.ports = M.ports(facts, draft.decide)
   draft.chosen = chosen_services(draft)
   local plan = { projects = json.array {} }
   for _, project in ipairs(facts.projects) do
@@ -421,6 +470,9 @@ local function gate(draft)
   if facts.ports_error then
     block(draft, facts.ports_error)
   end
+  if facts.untrusted then
+    block(draft, facts.untrusted)
+  end
   local recorded = next(reuse.records(facts)) ~= nil
   if not facts.configured and not (facts.command == 'resume' and recorded) then
     block(draft, {
@@ -457,7 +509,7 @@ end
 
 local function disabled(draft)
   local facts = draft.facts
-  if facts.implicit or facts.command == 'plan' then
+  if facts.implicit or facts.command == 'plan' or facts.selection.create then
     return
   end
   block(draft, {
@@ -532,14 +584,36 @@ local function decide(draft, auto_resume, plan)
   elseif not facts.config.startup_enabled or plan == json.null then
     return 'dashboard_only'
   end
-  return reuse.decision(auto_resume)
+  local recorded = json.array {}
+  for _, project in ipairs(facts.selection.recorded or {}) do
+    recorded[#recorded + 1] = project
+  end
+  return draft.decide('reuse.decide', { mode = facts.mode, recorded = recorded }, function()
+    return reuse.decision(auto_resume)
+  end)
 end
 
---- Builds the document.
----@param facts table
----@return table document, table<string, table<string, string>> secrets
-function M.build(facts)
-  local draft = { facts = facts, blockers = json.array {}, warnings = json.array {}, secrets = {} }
+local function bundled_decision(_, input, base)
+  return base(input)
+end
+
+-- Facts as plain JSON: a table by port is a table by text there.
+local function plain(v)
+  if type(v) ~= 'table' then
+    return v
+  end
+  local out = json.is_array(v) and json.array {} or {}
+  local list = json.is_array(v)
+  for k, x in pairs(v) do
+    if type(x) ~= 'function' then
+      out[(list or type(k) == 'string') and k or tostring(k)] = plain(x)
+    end
+  end
+  return out
+end
+
+local function build_document(facts, decide_point)
+  local draft = { facts = facts, decide = decide_point, blockers = json.array {}, warnings = json.array {}, secrets = {} }
   local on = facts.config.startup_enabled
   gate(draft)
   local skipped = detection_notes(draft)
@@ -578,6 +652,24 @@ function M.build(facts)
     plan = plan,
   }
   return document, draft.secrets
+end
+
+--- Builds the document.
+---@param facts table
+---@param decide_point? fun(point: string, input: any, base: fun(input: table): any, label: string?): any asks override points
+---@return table document, table<string, table<string, string>> secrets
+function M.build(facts, decide_point)
+  decide_point = decide_point or bundled_decision
+  local document, secrets = build_document(facts, decide_point)
+  local answer = decide_point('plan.startup', function()
+    return plain(facts)
+  end, function()
+    return document
+  end)
+  if answer ~= document and type(answer.plan) == 'table' and answer.plan ~= json.null then
+    answer.plan.digest = require('envctl.plan.digest').plan(answer.plan)
+  end
+  return answer, secrets
 end
 
 return M

@@ -84,7 +84,6 @@ end
 ---@field input string? standard input
 ---@field env table<string, string>? more variables
 ---@field deadline_ms integer?
----@field on_started fun(id: envctl.Identity)? called before git begins; when it raises, git never runs
 
 ---@class envctl.GitResult
 ---@field code integer 0 when it succeeded
@@ -101,7 +100,6 @@ local function spawn(argv, opts, running)
       stdin = opts.input and 'pipe' or 'null',
       stdout = 'pipe',
       stderr = 'pipe',
-      gated = opts.on_started ~= nil,
       on_stdout = function(chunk)
         size = size + #(chunk or '')
         if size > MAX_OUTPUT then
@@ -133,10 +131,6 @@ local function spawn(argv, opts, running)
       err.raise('git_failed', 'git cannot be run: ' .. message, { data = { errno = code } })
     end
     running.process = process
-    if opts.on_started then
-      opts.on_started(process:identity())
-      process:open_gate()
-    end
     if opts.input then
       process:write(opts.input)
       process:close_stdin()

@@ -111,7 +111,8 @@ function M.run(ctx, selection)
     end
     local _
     removed, _, failures = require('envctl.repo.removal').remove(ctx, selection.remove, {
-      force = ctx.route.flags.force, reason = 'scaled down', logs = true,
+      force = ctx.route.flags.force, logs = true,
+      reason = selection.reason == 'setup_worktrees' and 'made anew' or 'scaled down',
     })
     for _, item in ipairs(removed) do
       ctx.out.note('envctl: ' .. item.project .. ' is in the trash; `envctl recover ' .. item.id .. '` brings it back')

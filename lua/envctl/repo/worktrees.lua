@@ -18,6 +18,7 @@ local M = {}
 local ADD_DEADLINE_MS = 600000
 local GIT_WAIT_MS = 120000
 local MAX_NUMBER = 10000
+local MARKER = 'ENVCTL_WORKTREE_ADD'
 
 ---@class envctl.NewTree
 ---@field feature string
@@ -216,15 +217,16 @@ local function complete(roots, entry, admin)
   meta.write(admin .. '/envctl.json', recorded)
 end
 
+-- The git of an envctl that was killed goes on, and so do the programs it started: they carry the id of the journal's entry.
 local function wait_for_git(entry)
-  local id = entry.git
-  if not id or procfs.alive(id) ~= true then
-    return
-  end
+  local query = { { marker = MARKER .. '=' .. entry.id } }
   local deadline = sys.mono_ms() + GIT_WAIT_MS
-  while procfs.alive(id) == true do
-    if sys.mono_ms() > deadline then
-      err.raise('busy', 'git (pid ' .. id.pid .. ') is still making ' .. entry.path, {
+  while true do
+    local alive = procfs.members(query)[1]
+    if #alive == 0 then
+      return
+    elseif sys.mono_ms() > deadline then
+      err.raise('busy', 'git (pid ' .. alive[1].pid .. ') is still making ' .. entry.path, {
         hint = 'wait for it, or end it, then try again',
       })
     end
@@ -253,6 +255,23 @@ function M.settle(roots)
     fs.unlink(meta.journal_dir(roots) .. '/' .. file.name)
   end
   return out
+end
+
+--- Settles what was interrupted, when there is anything; otherwise nothing is written and nobody is waited for. Awaits.
+---@param ctx envctl.Context
+function M.settle_pending(ctx)
+  local roots = ctx.roots
+  local pending = #(fs.list(meta.journal_dir(roots)) or {}) > 0
+  for _, record in ipairs(trash.list(roots)) do
+    pending = pending or record.state ~= 'trashed'
+  end
+  if pending then
+    meta.locked(roots, function()
+      for _, done in ipairs(M.settle(roots)) do
+        ctx.out.note('envctl: worktree ' .. done.project .. ' was interrupted in the making; it is ' .. done.outcome)
+      end
+    end)
+  end
 end
 
 -- Making -----------------------------------------------------------------------------------------------------------
@@ -295,17 +314,11 @@ local function add(roots, tree)
   err.check(fs.mkdirs(path.parent(tree.path), 493))
   local ok, result = task.try(gitcmd.run, roots, {
     dir = roots.root, args = add_arguments(tree), deadline_ms = ADD_DEADLINE_MS,
-    config = { 'worktree.guessRemote=false', 'checkout.guess=false' },
-    on_started = function(id)
-      entry.git = id
-      meta.write(journal_file(roots, entry), entry)
-    end,
+    config = { 'worktree.guessRemote=false', 'checkout.guess=false' }, env = { [MARKER] = entry.id },
   })
   local admin = ok and result.code == 0 and is_complete(roots, entry)
   if not admin then
-    if not ok and result.code == 'git_timeout' then
-      wait_for_git(entry)
-    end
+    wait_for_git(entry)
     clean_up(roots, entry)
     fs.unlink(journal_file(roots, entry))
     error(not ok and result or gitcmd.failure('cannot make worktree ' .. tree.project, result, tree.path), 0)

@@ -45,6 +45,28 @@ function M.open(ctx, opts)
   return session
 end
 
+--- Runs a custom command, when a script has one of that name. Trust is asked for, host.print goes to stdout.
+---@param ctx table
+---@param name string
+---@param args string[]
+---@return integer? exit code, nil when there is no such command
+function M.run_command(ctx, name, args)
+  local session <close> = M.open(ctx)
+  if not session then
+    return nil
+  end
+  session:load()
+  if not session.commands[name] then
+    session:close()
+    return nil
+  end
+  local root = ctx.roots.execution_root or ctx.roots.root
+  local input = { args = args, root = root, json = ctx.route.flags.json == true }
+  local code = session:run_command(name, input, require('envctl.script.api').for_terminal(ctx, root))
+  session:close()
+  return code
+end
+
 --- Where print() of a script goes: to the notes, cleaned.
 function M.printer(ctx)
   return function(text)

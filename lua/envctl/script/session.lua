@@ -221,7 +221,22 @@ local function settle_marks(self, entry, v, path)
   end
 end
 
+-- Words that mean something already.
+local function check_commands(self, entry, errors)
+  for name in pairs(type(entry.data.commands) == 'table' and entry.data.commands or {}) do
+    local taken = require('envctl.cli.commands').words[name]
+    if taken then
+      local path = { 'commands', name }
+      local file, line = self:place(entry, path)
+      errors[#errors + 1] = problems.new {
+        file = file, line = line, path = path, message = 'is a command of envctl', hint = 'give it another name',
+      }
+    end
+  end
+end
+
 function Session:check_layer(entry, errors)
+  check_commands(self, entry, errors)
   for _, p in ipairs(schema.check(points.shape(), entry.data, { marks = true })) do
     local file, line = self:place(entry, p.path)
     errors[#errors + 1] = problems.new { file = file, line = line, path = p.path, message = p.message, hint = p.hint }
@@ -560,6 +575,13 @@ end
 --- Raises script_untrusted unless everything of the repository is trusted; asks on a terminal.
 function Session:require_trust()
   require('envctl.script.trust').require(self)
+end
+
+--- Starts the script host again at the next question, with nothing remembered but the texts.
+function Session:restart()
+  if self.pipe then
+    self.pipe:kill()
+  end
 end
 
 --- Ends the script host. Idempotent.

@@ -83,6 +83,32 @@ function M.read(paths)
   return M.validate(json.strip_nulls(doc), paths.state_file)
 end
 
+-- The bundled dependencies stand beside `components` too, for old readers; `db` is Postgres.
+local LEGACY = { db = 'postgres', redis = 'redis', supabase = 'supabase', n8n = 'n8n' }
+
+local function present_requirement(requirement)
+  local out, health = {}, 'healthy'
+  for k, v in pairs(requirement) do
+    out[k] = v
+  end
+  local components = {}
+  for id, c in pairs(requirement.components or {}) do
+    local copy = {}
+    for k, v in pairs(c) do
+      copy[k] = v
+    end
+    copy.listener_inodes = c.listener_inodes and json.array(c.listener_inodes) or nil
+    components[id] = copy
+    health = c.success and health or 'degraded'
+  end
+  for key, id in pairs(LEGACY) do
+    out[key] = components[id]
+  end
+  out.components, out.health = components, health
+  out.failures = json.array(requirement.failures)
+  return out
+end
+
 --- The document with explicit nulls, ready to encode.
 function M.present(doc)
   local copy = {}
@@ -92,6 +118,10 @@ function M.present(doc)
   copy.schema = 'envctl.run_state.v1'
   copy.keeper = doc.keeper or json.null
   copy.plan_digest = doc.plan_digest or json.null
+  copy.requirements = {}
+  for project, requirement in pairs(doc.requirements or {}) do
+    copy.requirements[project] = present_requirement(requirement)
+  end
   copy.services = {}
   for name, s in pairs(doc.services) do
     local r = {}

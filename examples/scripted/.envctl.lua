@@ -1,0 +1,48 @@
+-- Three programs in three languages. envctl finds none of them by itself: this file says what they are.
+return {
+  envctl = 1,
+  services = {
+    clock = {
+      dir = "clock",
+      prepare = { { name = "build", command = "cc -O2 -o clock clock.c", inputs = { "clock.c" } } },
+      command = { "./clock", "${port}" },
+      ready = { http = "/" },
+    },
+    api = {
+      dir = "api",
+      command = "python3 server.py --port ${port}",
+      env = { CLOCK_URL = "${services.clock.url}" },
+      needs = { "clock" },
+      ready = { http = "/healthz" },
+      restart = "on-failure",
+    },
+    worker = {
+      dir = "worker",
+      command = "sh worker.sh",
+      env = { API_URL = "${services.api.url}" },
+      listens = false,
+      critical = false,
+      needs = { "api" },
+      ready = { log = "working" },
+    },
+  },
+  override = { ["plan.env"] = envctl.include("tools/envctl/env.lua") },
+  on = {
+    started = {
+      optional = true,
+      run = function(ev, host)
+        host.log("everything of " .. ev.project .. " is up")
+      end,
+    },
+  },
+  commands = {
+    greet = {
+      help = "write a greeting (envctl greet NAME)",
+      run = function(ctx, host)
+        local name = ctx.args[1] or "world"
+        host.write("greeting.txt", "Hello " .. name .. "!\n")
+        host.print(host.read("greeting.txt"))
+      end,
+    },
+  },
+}

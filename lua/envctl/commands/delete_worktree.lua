@@ -1,0 +1,143 @@
+--- delete-worktree and blast-worktree: names first, then the guard, then stop, then the trash. Nothing is ever deleted here.
+local err = require 'envctl.err'
+local json = require 'envctl.util.json'
+local sys = require 'envctl.host.sys'
+local guard = require 'envctl.repo.guard'
+
+local M = {}
+
+-- The worktrees that are named, by project or branch. None is ever chosen for somebody.
+local function targets(ctx)
+  local route = ctx.route
+  local list = require('envctl.repo.projects').trees(ctx.roots, ctx.settings)
+  local by_branch = {}
+  for _, p in ipairs(list) do
+    by_branch[p.branch or ''] = p.name
+  end
+  for _, tokens in ipairs { route.projects, route.args } do
+    for i, token in ipairs(tokens) do
+      tokens[i] = by_branch[token] or token
+    end
+  end
+  local chosen = require('envctl.cli.targets').projects(route, list)
+  if #chosen == 0 and not route.flags.all then
+    local names = json.array {}
+    for i, p in ipairs(list) do
+      names[i] = p.name
+    end
+    err.raise('target_required', 'name the worktrees to remove', {
+      hint = #names > 0 and 'known: ' .. table.concat(names, ', ') or 'there are none', data = { candidates = names },
+    })
+  end
+  if route.flags.all and not route.flags.yes and not route.flags.dry_run then
+    err.raise('confirmation_required', route.command .. ' --all needs --yes', {
+      hint = 'see what it would do with --dry-run',
+    })
+  end
+  return chosen
+end
+
+local function preview(ctx, looked)
+  local list = json.array {}
+  for i, item in ipairs(looked) do
+    local reasons = json.array {}
+    for j, r in ipairs(item.reasons) do
+      reasons[j] = { reason = r.reason, count = r.count, sample = json.array(r.sample) }
+    end
+    local refused = #reasons > 0 and not ctx.route.flags.force
+    list[i] = { project = item.project.name, path = item.project.root, reasons = reasons, refused = refused }
+    local verdict = refused and 'would refuse ' or 'would remove '
+    ctx.out.text(verdict .. item.project.name .. ' (' .. item.project.root .. ')')
+    for _, line in ipairs(guard.lines(item.reasons)) do
+      ctx.out.text('  ' .. line)
+    end
+  end
+  if ctx.out.is_json then
+    ctx.out.json {
+      schema = 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1', ok = true, command = ctx.route.command,
+      dry_run = true, worktrees = list, removed = json.array {},
+    }
+  end
+  return 0
+end
+
+local function may_ask(ctx)
+  local flags = ctx.route.flags
+  return not flags.yes and not flags.headless and not ctx.out.is_json and sys.isatty(0) and sys.isatty(1)
+end
+
+local function confirmed(ctx, looked)
+  if not may_ask(ctx) then
+    return true
+  end
+  for _, item in ipairs(looked) do
+    sys.write(1, item.project.name .. ' (' .. item.project.root .. ')\n')
+    for _, line in ipairs(guard.lines(item.reasons)) do
+      sys.write(1, '  ' .. require('envctl.ui.clean').text(line) .. '\n')
+    end
+  end
+  sys.write(1, 'Move ' .. (#looked == 1 and 'it' or 'them') .. ' to the trash? [y/N] ')
+  local answer = (sys.read_line() or ''):lower()
+  return answer == 'y' or answer == 'yes'
+end
+
+local function report(ctx, removed, stopped)
+  if ctx.out.is_json then
+    ctx.out.json {
+      schema = 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1', ok = true, command = ctx.route.command,
+      dry_run = false, removed = json.array(removed), stopped = json.array(stopped),
+    }
+    return
+  end
+  for _, item in ipairs(removed) do
+    local branch = item.branch_kept and '; branch ' .. item.branch .. ' stays' or ''
+    ctx.out.text(string.format('Removed %s (%s)%s. `envctl recover %s` brings it back for 7 days.', item.project,
+      item.path, branch, item.id))
+  end
+end
+
+--- Runs for both commands.
+---@param ctx envctl.Context
+---@param opts {logs: boolean?}
+---@return integer exit code
+function M.execute(ctx, opts)
+  local removal = require 'envctl.repo.removal'
+  if not ctx.route.flags.dry_run then
+    require('envctl.repo.worktrees').settle_pending(ctx)
+  end
+  local chosen = targets(ctx)
+  local looked = removal.look(ctx, chosen)
+  if ctx.route.flags.dry_run then
+    return preview(ctx, looked)
+  end
+  local force = ctx.route.flags.force
+  if not force then
+    removal.check(looked)
+  end
+  if not confirmed(ctx, looked) then
+    ctx.out.text 'Nothing was removed.'
+    return 1
+  end
+  local removed, stopped, failures = removal.remove(ctx, chosen, {
+    force = force, reason = ctx.route.command .. (force and ' --force' or ''), logs = opts.logs,
+  })
+  if #failures > 0 then
+    local first = failures[1]
+    first.data = first.data or {}
+    first.data.removed = json.array(removed)
+    if not ctx.out.is_json then
+      report(ctx, removed, stopped)
+    end
+    error(first, 0)
+  end
+  report(ctx, removed, stopped)
+  return 0
+end
+
+---@param ctx envctl.Context
+---@return integer exit code
+function M.run(ctx)
+  return M.execute(ctx, { logs = false })
+end
+
+return M

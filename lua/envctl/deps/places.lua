@@ -1,0 +1,110 @@
+--- Where data of dependencies lives, as whom servers run, and passwords. Finding out reads only; the keeper makes things.
+local fs = require 'envctl.host.fs'
+local sys = require 'envctl.host.sys'
+local err = require 'envctl.err'
+local names = require 'envctl.state.names'
+
+local M = {}
+
+-- For servers that refuse root: their user cannot walk into the 0700 directories of root.
+local ROOT_BASE = '/var/lib/envctl'
+
+---@class envctl.deps.User
+---@field name string
+---@field uid integer
+---@field gid integer
+
+--- The first of the named users that this machine has.
+---@param wanted string[]
+---@return envctl.deps.User?
+function M.user(wanted)
+  local text = fs.read '/etc/passwd' or ''
+  local found = {}
+  for line in text:gmatch '[^\n]+' do
+    local name, uid, gid = line:match '^([^:]+):[^:]*:(%d+):(%d+):'
+    if name then
+      found[name] = { name = name, uid = math.tointeger(tonumber(uid)), gid = math.tointeger(tonumber(gid)) }
+    end
+  end
+  for _, name in ipairs(wanted) do
+    if found[name] and found[name].uid ~= 0 then
+      return found[name]
+    end
+  end
+end
+
+--- Directory that holds the data of all scopes.
+---@param settings table
+---@param paths envctl.Paths
+---@param root string control root
+---@return string
+function M.base(settings, paths, root)
+  local configured = settings:get 'ENVCTL_DATA_DIR'
+  if configured then
+    return require('envctl.util.path').absolute(configured, root, sys.home())
+  end
+  return sys.geteuid() == 0 and ROOT_BASE or paths.durable_root .. '/data'
+end
+
+--- Directory of one dependency of one project. `shared` ones belong to the repository.
+---@param base string
+---@param scope_id string
+---@param project string
+---@param id string
+---@return string
+function M.dir(base, scope_id, project, id)
+  return ('%s/%s/%s/%s'):format(base, scope_id, names.file(project), id)
+end
+
+--- Makes the directory of a dependency, parents first. As root others may walk through the parents, nobody may read them.
+---@param base string
+---@param dir string below base
+---@param walkable boolean a server with another user has to get through
+function M.make(base, dir, walkable)
+  local mode = walkable and 457 or 448 -- 0711, 0700
+  local at = base
+  local function one(path)
+    local stat = fs.lstat(path)
+    if not stat then
+      err.check(fs.mkdirs(path, mode), nil, nil, 'dependency_failed')
+      fs.chmod(path, mode) -- the umask may have taken bits away
+      return
+    end
+    if stat.type ~= 'dir' or stat.uid ~= sys.geteuid() then
+      err.raise('data_dir_unsafe', path .. ' is no directory of ours', {
+        hint = 'move it away, or set ENVCTL_DATA_DIR', where = path,
+      })
+    end
+    if path ~= base and walkable and stat.mode ~= mode then
+      fs.chmod(path, mode)
+    end
+  end
+  one(at)
+  for part in dir:sub(#base + 2):gmatch '[^/]+' do
+    at = at .. '/' .. part
+    one(at)
+  end
+end
+
+--- The password of a dependency, made when there is none yet.
+---@param dir string
+---@return string password
+function M.make_password(dir)
+  local known = M.password(dir)
+  if known then
+    return known
+  end
+  local password = sys.random_hex(20)
+  err.check(fs.write_atomic(dir .. '/password', password .. '\n', { mode = 384 })) -- 0600
+  return password
+end
+
+--- The password that was made, nil when there is none that we can read.
+---@param dir string
+---@return string?
+function M.password(dir)
+  local text = fs.read(dir .. '/password', { max = 4096, nofollow = true })
+  return text and text:match '^([^\n]+)\n?$'
+end
+
+return M

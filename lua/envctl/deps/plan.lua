@@ -1,0 +1,136 @@
+--- Dependencies of a plan: provider, ports, what they hand to services (masked), and what to do about each. Pure.
+local json = require 'envctl.util.json'
+local names = require 'envctl.state.names'
+local digest = require 'envctl.plan.digest'
+local definitions = require 'envctl.deps.definitions'
+
+local M = {}
+
+local MASK = '***'
+
+--- Ports that a project asks for its dependencies.
+---@param config table facts.config
+---@return envctl.plan.Want[]
+function M.wants(config)
+  local out = {}
+  for _, id in ipairs(config.dependencies) do
+    local chosen = config.providers and config.providers[id]
+    if not chosen or chosen.provider ~= 'external' then
+      local fixed = chosen and chosen.fixed
+      out[#out + 1] = { id = id, base = not fixed and config.bases[id].port or nil, fixed = fixed, kind = 'dependency' }
+    end
+  end
+  return out
+end
+
+--- What dependencies hand to the services of a project, with ports filled in: the values of ${NAME} in scripts.
+---@param facts table
+---@param ports table<string, integer>
+---@return table<string, string>
+function M.values(facts, ports)
+  local out = {}
+  for name, source in pairs(facts.sources or {}) do
+    out[name] = source.value:gsub('\1([%w_-]+)\1', function(id)
+      return ports[id] and ('%d'):format(ports[id])
+    end)
+  end
+  return out
+end
+
+-- What makes a running dependency another one than the planned one.
+local MATERIAL = { 'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'secret_mark' }
+
+local function digest_of(entry)
+  local material = {}
+  for _, key in ipairs(MATERIAL) do
+    material[key] = entry[key] == nil and json.null or entry[key]
+  end
+  return digest.of(material)
+end
+
+--- The recorded component of a dependency.
+---@param state table? run state
+---@param project string
+---@param id string
+---@return table?
+function M.record(state, project, id)
+  local requirement = state and state.requirements and state.requirements[project]
+  return requirement and requirement.components and requirement.components[id]
+end
+
+local function action_of(facts, project, entry)
+  local record = M.record(facts.state, project, entry.id)
+  if not record or not record.identity then
+    return entry.provider == 'external' and 'keep' or 'start', 'is not running yet'
+  end
+  local live = facts.live_dependencies and facts.live_dependencies[names.short(project, entry.id)]
+  if live == false then
+    return 'start', 'its process is gone'
+  elseif live == nil then
+    return 'unknown', 'cannot be told whether it runs'
+  elseif record.plan_digest ~= entry.plan_digest then
+    return 'restart', 'changed'
+  end
+  return 'keep', 'runs and is unchanged'
+end
+
+local function provides(id, chosen, ports)
+  local out = {}
+  for name, source in pairs(definitions.sources(id, chosen.access or { host = 'localhost' })) do
+    out[name] = source.secret and MASK or source.value:gsub('\1([%w_-]+)\1', function(port_id)
+      return ('%d'):format(ports[port_id])
+    end)
+  end
+  return out
+end
+
+-- Changes with a password that somebody wrote down, and is too short to test guesses against.
+local function secret_mark(facts, project, id, password)
+  if not password or password == definitions.token(id) then
+    return json.null
+  end
+  local text = table.concat({ facts.scope_id, project, id, password }, '\0')
+  return require('envctl.host.hash').sha256(text):sub(1, 4)
+end
+
+--- One dependency of the plan, and its password when it was written down.
+---@param facts table
+---@param project string
+---@param id string
+---@param ports table<string, integer> of the project
+---@return table entry, string? password
+function M.build(facts, project, id, ports)
+  local chosen = facts.config.providers[id]
+  local definition = definitions.by_id[id]
+  local access = chosen.access or {}
+  local external = chosen.provider == 'external'
+  local entry = {
+    id = id,
+    provider = chosen.provider,
+    why = chosen.why,
+    scope = chosen.scope or 'isolated',
+    ports = external and {} or { [id] = ports[id] },
+    provides = provides(id, chosen, ports),
+    ready = { kind = definition.ready.kind, timeout_ms = definition.ready.timeout_ms },
+    needs = json.array {},
+    version = chosen.version and tostring(chosen.version) or json.null,
+    database = access.name or json.null,
+    user = access.user or json.null,
+    secret_mark = secret_mark(facts, project, id, access.password),
+  }
+  if external then
+    entry.host, entry.ports = access.host, { [id] = access.port }
+  else
+    entry.bin = chosen.bin or json.null
+    entry.program = chosen.bin and chosen.bin .. '/' .. definition.programs[1] or json.null
+    entry.run_as = chosen.user and chosen.user.name or json.null
+    entry.base = chosen.base
+    entry.data = ('%s/%s/%s/%s'):format(chosen.base, facts.scope_id, names.file(project), id)
+  end
+  entry.plan_digest = digest_of(entry)
+  entry.action, entry.reason = action_of(facts, project, entry)
+  local password = access.password
+  return entry, password ~= definitions.token(id) and password or nil
+end
+
+return M

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""Real Postgres and Redis, one pair per project, run by the keeper."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from deps import Data, argvs, components, configure, files_with, get
+from lib import BIN, Proc, check, contains, equal, listens, main, test, wait_for
+
+
+def backend_url(w, name="Main Backend"):
+    return w.saved_state()["services"][name]["url"].replace("localhost", "127.0.0.1")
+
+
+@test
+def a_row_survives_stop_and_start(w):
+    with Data(w):
+        configure(w)
+        w.start()
+        url = backend_url(w)
+        equal(get(url, "/put?one"), "ok", "put")
+        equal(get(url, "/incr"), "1", "counter")
+        parts = components(w.saved_state())
+        ports = [parts[i]["final"] for i in ("postgres", "redis")]
+        pids = [parts[i]["pid"] for i in ("postgres", "redis")]
+        w.envctl("stop", "--headless", rc=0)
+        for port, pid in zip(ports, pids):
+            check(not listens(port), f"port {port} is free")
+            check(Proc.quick(pid) is None, f"pid {pid} is gone")
+        w.start()
+        equal([components(w.saved_state())[i]["final"] for i in ("postgres", "redis")], ports, "ports")
+        equal(get(backend_url(w), "/rows"), '["one"]', "rows")
+        equal(get(backend_url(w), "/incr"), "2", "counter")
+
+
+def pid_of(w, name, project="Main"):
+    return components(w.saved_state(), project)[name]["pid"]
+
+
+@test
+def two_worktrees_see_different_rows(w):
+    with Data(w):
+        configure(w, mode="TREES")
+        for n in ("1", "2"):
+            w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
+        w.envctl("start", "--trees", "--headless", "--project", "shop-1", "--project", "shop-2", rc=0)
+        state = w.saved_state()
+        for n in ("1", "2"):
+            equal(get(backend_url(w, f"shop-{n} Backend"), f"/put?of-{n}"), "ok", "put")
+        for n in ("1", "2"):
+            equal(get(backend_url(w, f"shop-{n} Backend"), "/rows"), json.dumps([f"of-{n}"]), "rows")
+            equal(get(backend_url(w, f"shop-{n} Backend"), "/incr"), "1", "counter")
+        ports = [c["final"] for p in ("shop-1", "shop-2") for c in components(state, p).values()]
+        equal(len(set(ports)), 4, "ports differ")
+        # Stopping one leaves the other's servers alone.
+        w.envctl("stop", "--headless", "--project", "shop-1", rc=0)
+        equal(sorted(w.saved_state()["requirements"]), ["shop-2"], "what is left")
+        equal(get(backend_url(w, "shop-2 Backend"), "/rows"), '["of-2"]', "rows")
+
+
+@test
+def no_password_in_any_artifact(w):
+    with Data(w) as data:
+        configure(w)
+        start = w.envctl("start", "--headless", rc=0)
+        equal(get(backend_url(w), "/put?x"), "ok", "put")
+        documents = [
+            w.envctl("explain-startup", "--json").out,
+            w.envctl("show-state", "--json").out,
+            w.envctl("endpoints", "--json").out,
+            w.envctl("show-config", "--json").out,
+            start.out,
+            start.err,
+        ]
+        passwords = data.passwords()
+        equal(len(passwords), 2, "passwords")
+        for secret in passwords:
+            check(secret not in argvs(), "not in an argument of any process")
+            equal(files_with(w.base, secret), [], "files of the repository and the runtime root")
+            equal(files_with(data.path, secret), [], "files of the data root, but its own")
+            for text in documents:
+                check(secret not in text, "not in what is printed")
+        for path in data.path.rglob("password"):
+            equal(path.stat().st_mode & 0o777, 0o600, f"mode of {path}")
+        shown = w.envctl("endpoints", "--json", "--show-secrets", rc=0).json()["dependencies"]
+        check(any(p in shown["postgres"]["url"] for p in passwords), "shown when asked for")
+        w.envctl("stop-all", "--headless", rc=0)
+        for secret in passwords:
+            equal(files_with(w.base, secret), [], "files afterwards")
+
+
+@test
+def a_killed_postgres_comes_back_with_its_rows(w):
+    with Data(w):
+        configure(w)
+        w.start()
+        equal(get(backend_url(w), "/put?kept"), "ok", "put")
+        postmaster = Proc(pid_of(w, "postgres"))
+        postmaster.signal(signal.SIGKILL)
+        wait_for(lambda: not postmaster.alive, "the postmaster to end")
+        shown = wait_for(
+            lambda: w.state()["state"]["requirements"]["Main"]["components"]["postgres"]["live"] is False
+            and w.state()["state"], "the truth"
+        )
+        part = shown["requirements"]["Main"]["components"]["postgres"]
+        equal((part["status"], part["success"]), ("exited", False), "status")
+        plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]
+        equal([(d["id"], d["action"]) for d in plan["dependencies"]], [("postgres", "start"), ("redis", "keep")], "plan")
+        w.start()
+        check(pid_of(w, "postgres") != postmaster.pid, "another postmaster")
+        equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
+
+
+@test
+def a_killed_keeper_leaves_them_running(w):
+    with Data(w):
+        configure(w)
+        w.start()
+        pids = [pid_of(w, n) for n in ("postgres", "redis")]
+        equal(get(backend_url(w), "/put?kept"), "ok", "put")
+        for keeper in w.keepers():
+            keeper.signal(signal.SIGKILL)
+            wait_for(lambda k=keeper: not k.alive, "the keeper to be gone")
+        equal(get(backend_url(w), "/rows"), '["kept"]', "rows without a keeper")
+        w.start()
+        equal([pid_of(w, n) for n in ("postgres", "redis")], pids, "pids")
+        check("requirements.adopt" in [e["event"] for e in w.events()], "the adoption is an event")
+        w.envctl("stop", "--headless", rc=0)
+        check(not any(Proc.quick(p) for p in pids), "both are gone")
+
+
+@test
+def a_keeper_killed_while_starting(w):
+    with Data(w):
+        configure(w)
+        for pause in (0.3, 0.9, 1.5, 2.1, 2.7):
+            start = w.spawn(BIN, "start", "--headless")
+            time.sleep(pause)
+            for keeper in w.keepers():
+                keeper.signal(signal.SIGKILL)
+            start.wait(timeout=60)
+            w.envctl("stop-all", "--headless", rc=0)
+        w.start()
+        equal(get(backend_url(w), "/put?x"), "ok", "put")
+
+
+@test
+def what_stop_ends(w):
+    with Data(w):
+        configure(w)
+        w.start()
+        pids = [pid_of(w, n) for n in ("postgres", "redis")]
+        w.envctl("stop", "--headless", "--service", "backend", rc=0)
+        equal([pid_of(w, n) for n in ("postgres", "redis")], pids, "a service alone")
+        w.start()
+        w.envctl("stop", "--headless", "--keep-dependencies", rc=0)
+        equal([pid_of(w, n) for n in ("postgres", "redis")], pids, "kept")
+        w.start()
+        equal([pid_of(w, n) for n in ("postgres", "redis")], pids, "still the same")
+        w.envctl("stop", "--headless", "--keep-dependencies", rc=0)
+        out = w.envctl("stop", "--headless", "--json", rc=0).json()
+        equal(sorted(d["dependency"] for d in out["dependencies"]), ["postgres", "redis"], "ended without services")
+        check(not any(Proc.quick(p) for p in pids), "gone")
+        wait_for(lambda: not w.keepers(), "the keeper to go")
+
+
+@test
+def a_written_password_and_another_database(w):
+    with Data(w) as data:
+        secret = "p@ss:w/ö'rd"
+        configure(w, redis=False, DB_PASSWORD=f'"{secret}"', DB_NAME="shop-db", DB_USER="shop")
+        w.start()
+        equal(get(backend_url(w), "/put?x"), "ok", "put")
+        equal(data.passwords(), [], "none was made")
+        check(secret not in argvs(), "not in an argument")
+        # Another password later: the data stays, and the old one is of no use any more.
+        configure(w, redis=False, DB_PASSWORD="another-one", DB_NAME="shop-db", DB_USER="shop")
+        w.start()
+        equal(get(backend_url(w), "/rows"), '["x"]', "rows")
+
+
+@test
+def a_stale_lock_file_of_postgres(w):
+    with Data(w) as data:
+        configure(w, redis=False)
+        w.start()
+        postmaster = Proc(pid_of(w, "postgres"))
+        postmaster.signal(signal.SIGKILL)
+        wait_for(lambda: not postmaster.alive, "the end")
+        w.envctl("stop-all", "--headless", rc=0)
+        # The pid in it belongs to somebody else now.
+        lock = next(data.path.rglob("postmaster.pid"))
+        text = lock.read_text().replace(str(postmaster.pid), str(os.getpid()), 1)
+        lock.write_text(text)
+        w.start()
+        equal(get(backend_url(w), "/put?x"), "ok", "put")
+
+
+@test
+def a_taken_port_moves_the_project(w):
+    with Data(w):
+        configure(w, postgres=False)
+        stranger = socket.create_server(("127.0.0.1", w.port + 60))
+        w.start()
+        final = components(w.saved_state())["redis"]["final"]
+        check(final != w.port + 60, f"redis is on {final}")
+        equal(get(backend_url(w), "/incr"), "1", "counter")
+        stranger.close()
+
+
+@test
+def external(w):
+    with Data(w):
+        configure(w)
+        w.start()
+        url = w.envctl("endpoints", "--json", "--show-secrets", rc=0).json()["dependencies"]["postgres"]["url"]
+        equal(get(backend_url(w), "/put?outside"), "ok", "put")
+        pid = pid_of(w, "postgres")
+        other = w.base / "other"
+        other.mkdir()
+        # A second repository uses the first one's server by its URL.
+        subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "-q", str(other)], env=w.env, check=True)
+        config = (w.repo / ".envctl").read_text().replace("MAIN_REDIS_ENABLE=true", "MAIN_REDIS_ENABLE=false")
+        config = config.replace(f"BACKEND_PORT_BASE={w.port}", f"BACKEND_PORT_BASE={w.port + 90}")
+        (other / ".envctl").write_text(config + f"ENVCTL_POSTGRES_URL={url}\n")
+        (other / "backend").mkdir()
+        out = w.envctl("--repo", str(other), "start", "--headless", "--json", rc=0).json()
+        backend = next(s for s in out["services"] if s["service"] == "backend")
+        equal(get(backend["url"].replace("localhost", "127.0.0.1"), "/rows"), '["outside"]', "rows")
+        shown = w.envctl("--repo", str(other), "endpoints", "--json", rc=0).json()["dependencies"]["postgres"]
+        equal((shown["provider"], shown["port"]), ("external", components(w.saved_state())["postgres"]["final"]), "shown")
+        w.envctl("--repo", str(other), "stop-all", rc=0)
+        check(Proc.quick(pid) is not None, "it is never stopped")
+        w.allow_left = [r"engine/repo-[0-9a-f]{12}.*"]
+
+
+@test
+def dump_reset_restore(w):
+    with Data(w):
+        configure(w)
+        w.start()
+        equal(get(backend_url(w), "/put?kept"), "ok", "put")
+        dump = w.base / "main.dump"
+        w.envctl("data", "dump", "--project", "Main", "--file", str(dump), rc=0)
+        equal(dump.stat().st_mode & 0o777, 0o600, "mode")
+        equal(w.envctl("data", "dump", "--project", "Main", "--file", str(dump), "--json", rc=1).json()["error"]["code"],
+              "path_occupied", "never overwrites")
+        equal(w.envctl("data", "reset", "--project", "Main", "--json", rc=1).json()["error"]["code"],
+              "confirmation_required", "asks")
+        equal(w.envctl("data", "reset", "--project", "Main", "--json", "--yes", rc=1).json()["error"]["code"],
+              "data_in_use", "not under a running server")
+        w.envctl("stop", "--headless", rc=0)
+        out = w.envctl("data", "reset", "--project", "main", "--json", "--yes", rc=0).json()
+        equal([(i["dependency"], i["removed"]) for i in out["items"]], [("postgres", True), ("redis", True)], "reset")
+        w.start()
+        equal(get(backend_url(w), "/rows"), "[]", "rows")
+        equal(get(backend_url(w), "/incr"), "1", "counter")
+        w.envctl("data", "restore", "--project", "Main", "--file", str(dump), "--yes", rc=0)
+        equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
+        broken = w.base / "broken.dump"
+        broken.write_text("no dump")
+        w.envctl("data", "restore", "--project", "Main", "--file", str(broken), "--yes", rc=1)
+        equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
+
+
+main()

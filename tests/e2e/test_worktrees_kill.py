@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""SIGKILL in the middle of making and removing worktrees: git stays sound, the next run completes or cleans up, nothing is lost.
+
+ENVCTL_ROUNDS sets how often; the short form fits into every run."""
+
+import random
+import signal
+import subprocess
+import threading
+import time
+
+from lib import BIN, SEED, Proc, all_pids, check, equal, main, rounds, test, wait_for
+
+
+def prepare(w, files=300):
+    for n in range(files):
+        (w.repo / f"src/{n % 10}").mkdir(parents=True, exist_ok=True)
+        (w.repo / f"src/{n % 10}/{n}.txt").write_text(f"{n}\n" * 20)
+    w.write("todo/plans/web/x.md", "# X\n")
+    w.write(".gitignore", ".env\n.envctl\n")
+    w.write(".worktreeinclude", ".env\n")
+    w.write(".env", "A=1\n")
+    w.write(".envctl", "TREES_STARTUP_ENABLE=false\nMAIN_STARTUP_ENABLE=false\n")
+    w.commit()
+
+
+def children_of(pid):
+    return [p for p in map(Proc, all_pids()) if p.ppid == pid]
+
+
+def kill_at(w, rng, args, longest):
+    """Runs envctl and kills it after a random while: alone, or together with the git that it runs."""
+    p = w.spawn(BIN, *args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began, after, with_git = time.monotonic(), rng.uniform(0, longest), rng.random() < 0.5
+    try:
+        p.wait(after)
+    except subprocess.TimeoutExpired:
+        kids = children_of(p.pid) if with_git else []
+        p.kill()
+        for kid in kids:
+            kid.signal(signal.SIGKILL)
+    p.wait()
+    w.started.remove(p)
+    return time.monotonic() - began
+
+
+def sound(w, what):
+    r = subprocess.run(["git", "-C", str(w.repo), "fsck", "--full"], env=w.env, capture_output=True, text=True)
+    check(r.returncode == 0 and "error" not in r.stderr, f"{what}: git fsck: {r.stdout}{r.stderr}")
+    listed = w.git("worktree", "list", "--porcelain")
+    check("prunable" not in listed, f"{what}: ghosts in\n{listed}")
+    paths = [line.split(" ", 1)[1] for line in listed.splitlines() if line.startswith("worktree ")]
+    for path in paths:
+        w.git("-C", path, "status", "--porcelain")
+    journal = w.repo / ".git/envctl/journal"
+    equal(list(journal.iterdir()) if journal.exists() else [], [], f"{what}: journal")
+    for kind in ("*.lock",):
+        left = [p for p in (w.repo / ".git/worktrees").glob(f"*/{kind}")]
+        equal(left, [], f"{what}: locks in trees")
+    return paths
+
+
+@test(timeout=600)
+def killed_while_making(w):
+    prepare(w)
+    rng = random.Random(SEED)
+    longest = 0.5
+    for n in range(rounds(12)):
+        what = f"seed {SEED} round {n}"
+        kill_at(w, rng, ["--headless", "--plan", "x"], longest)
+        w.envctl("--headless", "--plan", "x", rc=0)
+        paths = sound(w, what)
+        equal(len(paths), 2, f"{what}: one worktree in {paths}")
+        tree = paths[1]
+        equal(w.git("-C", tree, "status", "--porcelain", "--untracked-files=all"), "", what)
+        check((w.repo / tree / "MAIN_TASK.md").exists() and (w.repo / tree / ".env").exists(), f"{what}: seeded")
+        w.envctl("delete-worktree", tree.rsplit("/", 2)[1] + "-" + tree.rsplit("/", 1)[1], "--headless", rc=0)
+        equal(w.git("branch", "--list", "web_x-*"), "", f"{what}: branches")
+
+
+@test(timeout=600)
+def killed_while_removing(w):
+    prepare(w)
+    rng = random.Random(SEED + 1)
+    for n in range(rounds(12)):
+        what = f"seed {SEED + 1} round {n}"
+        w.envctl("--headless", "--plan", "x", rc=0)
+        tree = w.repo / "trees/web_x/1"
+        (tree / "mine").write_text(what)
+        (tree / "src/1/1.txt").write_text("staged " + what)
+        w.git("-C", str(tree), "add", "src")
+        kill_at(w, rng, ["delete-worktree", "web_x-1", "--force", "--headless"], 0.4)
+        if tree.exists():
+            w.envctl("delete-worktree", "web_x-1", "--force", "--headless")
+        # Any command that makes or removes settles what was left; this one brings it back at the same time.
+        w.git("reflog", "expire", "--expire=now", "--all")
+        w.envctl("recover", "web_x-1", rc=0)
+        w.git("gc", "-q", "--prune=now")
+        sound(w, what)
+        equal((tree / "mine").read_text(), what, "content")
+        equal(w.git("-C", str(tree), "status", "--porcelain"), "M  src/1/1.txt\n?? mine\n", what)
+        # And restoring may be killed as well.
+        w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
+        kill_at(w, rng, ["recover", "web_x-1"], 0.2)
+        w.envctl("recover", "web_x-1")
+        sound(w, what)
+        equal(w.git("-C", str(tree), "status", "--porcelain"), "M  src/1/1.txt\n?? mine\n", f"{what}: restored")
+        equal(w.envctl("recover", "--json").json()["items"], [], f"{what}: trash")
+        w.git("-C", str(tree), "reset", "-q", "--hard")
+        (tree / "mine").unlink()
+        w.envctl("delete-worktree", "web_x-1", "--headless", rc=0)
+        for item in w.envctl("recover", "--json").json()["items"]:
+            subprocess.run(["rm", "-r", str(w.repo / ".git/envctl-trash" / item["id"])], check=True)
+            w.git("update-ref", "-d", item["ref"])
+
+
+@test(timeout=300)
+def many_at_once(w):
+    """Several envctl that make worktrees of one repository at the same time: each gets its own."""
+    prepare(w, 50)
+    count = rounds(8)
+    results = []
+
+    def one(n):
+        results.append(w.envctl("start", "--headless", "--setup-worktrees", f"f{n % 2}", "1", "--json"))
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for r in results:
+        equal(r.rc, 0, str(r))
+    made = [c["project"] for r in results for c in r.json()["created"]]
+    equal((len(made), len(set(made))), (count, count), f"{made}")
+    equal(len(sound(w, "many")), count + 1, "worktrees")
+    wait_for(lambda: not w.processes(), "nothing to be left")
+
+
+main()

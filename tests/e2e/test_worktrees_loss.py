@@ -1,0 +1,334 @@
+#!/usr/bin/env python3
+"""Nothing that somebody wrote in a worktree is lost: every state in which `git worktree remove` destroys data, and more of them."""
+
+import hashlib
+import os
+import random
+import stat
+import subprocess
+
+from lib import SEED, check, contains, equal, main, rounds, test
+
+WHO = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost", "-c", "protocol.file.allow=always"]
+
+
+def git(w, where, *args, ok=True):
+    r = subprocess.run(["git", "-C", str(where), *WHO, *args], env=w.env, capture_output=True, text=True)
+    check(not ok or r.returncode == 0, f"git {args}: {r.stderr}")
+    return r.stdout
+
+
+def tree_hash(root):
+    """Of every byte, name, mode and link below a directory."""
+    h = hashlib.sha256()
+    for directory, names, files in os.walk(root):
+        names.sort()
+        for name in sorted(names + files):
+            path = os.path.join(directory, name)
+            s = os.lstat(path)
+            h.update(f"{os.path.relpath(path, root)}\0{s.st_mode}\0".encode(errors="surrogateescape"))
+            if stat.S_ISLNK(s.st_mode):
+                h.update(os.readlink(path).encode())
+            elif stat.S_ISREG(s.st_mode):
+                with open(path, "rb") as f:
+                    h.update(hashlib.sha256(f.read()).digest())
+    return h.hexdigest()
+
+
+def prepare(w):
+    w.write("a.txt", "one\ntwo\nthree\n")
+    w.write("b.txt", "bee\n")
+    w.write(".gitignore", ".env\ndata/\nnode_modules/\ncache/\n.envctl\ntrees/\n")
+    w.write("todo/plans/web/x.md", "# X\n")
+    w.write(".envctl", "TREES_STARTUP_ENABLE=false\nMAIN_STARTUP_ENABLE=false\n")
+    w.commit()
+
+
+def make(w):
+    w.envctl("--headless", "--plan", "x", rc=0)
+    return w.repo / "trees/web_x/1"
+
+
+def admin(t):
+    return (t / ".git").read_text(encoding="utf-8").split(": ", 1)[1].strip()
+
+
+def clean(w, t):
+    (t / "node_modules/left-pad").mkdir(parents=True)
+    (t / "node_modules/left-pad/index.js").write_text("x")
+
+
+def modified(w, t):
+    (t / "a.txt").write_text("mine\n")
+
+
+def staged(w, t):
+    (t / "a.txt").write_text("mine\n")
+    git(w, t, "add", "a.txt")
+    git(w, t, "update-index", "--chmod=+x", "b.txt")
+
+
+def staged_only(w, t):
+    """Content that only the index has."""
+    (t / "a.txt").write_text("only staged\n")
+    git(w, t, "add", "a.txt")
+    (t / "a.txt").write_text("one\ntwo\nthree\n")
+
+
+def untracked(w, t):
+    (t / "new dir").mkdir()
+    (t / "new dir/ünï \n code").write_text("mine\n")
+
+
+def ignored_file(w, t):
+    (t / ".env").write_text("SECRET=1\n")
+
+
+def ignored_data(w, t):
+    (t / "data/deep").mkdir(parents=True)
+    (t / "data/deep/db.sqlite").write_bytes(b"\0\1\2")
+
+
+def conflict(w, t):
+    git(w, t, "checkout", "-q", "-b", "other")
+    (t / "a.txt").write_text("theirs\n")
+    git(w, t, "commit", "-qam", "theirs")
+    git(w, t, "checkout", "-q", "web_x-1")
+    (t / "a.txt").write_text("ours\n")
+    git(w, t, "commit", "-qam", "ours")
+    git(w, t, "merge", "other", ok=False)
+
+
+def committed(w, t):
+    (t / "a.txt").write_text("work\n")
+    git(w, t, "commit", "-qam", "work")
+
+
+def detached(w, t):
+    git(w, t, "checkout", "-q", "--detach")
+    (t / "a.txt").write_text("work\n")
+    git(w, t, "commit", "-qam", "work")
+    (t / "a.txt").write_text("more\n")
+    git(w, t, "commit", "-qam", "more")
+
+
+def skip_worktree(w, t):
+    git(w, t, "update-index", "--skip-worktree", "a.txt")
+    (t / "a.txt").write_text("hidden\n")
+
+
+def assume_unchanged(w, t):
+    git(w, t, "update-index", "--assume-unchanged", "a.txt")
+    (t / "a.txt").write_text("hidden\n")
+
+
+def nested_repository(w, t):
+    git(w, t, "init", "-q", "inner")
+    (t / "inner/f").write_text("x")
+    git(w, t / "inner", "add", "f")
+    git(w, t / "inner", "commit", "-qm", "inner")
+
+
+def nested_in_ignored(w, t):
+    (t / "node_modules").mkdir()
+    git(w, t, "init", "-q", "node_modules/lib")
+
+
+def bare_in_ignored(w, t):
+    (t / "cache").mkdir()
+    git(w, t, "init", "-q", "--bare", "cache/mirror")
+
+
+def untracked_unseen(w, t):
+    git(w, t, "config", "status.showUntrackedFiles", "no")
+    (t / "new").write_text("mine\n")
+
+
+def locked(w, t):
+    git(w, w.repo, "worktree", "lock", "--reason", "on a stick", str(t))
+
+
+def same_size(w, t):
+    s = (t / "a.txt").stat()
+    (t / "a.txt").write_text("ONE\ntwo\nthree\n")
+    os.utime(t / "a.txt", ns=(s.st_atime_ns, s.st_mtime_ns))
+
+
+def gitlink(w, t):
+    nested_repository(w, t)
+    git(w, t, "add", "inner")
+    git(w, t, "commit", "-qm", "link")
+
+
+def index_lock(w, t):
+    with open(admin(t) + "/index.lock", "w", encoding="utf-8"):
+        pass
+
+
+def rebase(w, t):
+    conflict(w, t)
+    git(w, t, "merge", "--abort")
+    git(w, t, "rebase", "other", ok=False)
+    (t / "a.txt").write_text("half resolved\n")
+
+
+def cherry_pick(w, t):
+    conflict(w, t)
+    git(w, t, "merge", "--abort")
+    git(w, t, "cherry-pick", "other", ok=False)
+
+
+def submodule(w, t):
+    source = w.base / "sub"
+    git(w, w.base, "init", "-q", str(source))
+    (source / "f").write_text("x")
+    git(w, source, "add", "f")
+    git(w, source, "commit", "-qm", "sub")
+    git(w, t, "submodule", "add", "-q", str(source), "sub")
+    git(w, t, "commit", "-qm", "sub")
+    (t / "sub/f").write_text("local\n")
+
+
+def process_inside(w, t):
+    w.decoys.append(w.spawn("sleep", "60", cwd=t))
+    w.started.remove(w.decoys[-1])
+
+
+# state -> the reason that has to be named; None: nothing is lost, so it may go
+STATES = {
+    clean: None, committed: None, process_inside: None, modified: "modified", staged: "staged", staged_only: "staged",
+    untracked: "untracked", ignored_file: "ignored", ignored_data: "ignored", conflict: "conflicted",
+    detached: "unreachable", skip_worktree: "skip_worktree", assume_unchanged: "assume_unchanged",
+    nested_repository: "nested_repository", nested_in_ignored: "nested_repository", bare_in_ignored: "nested_repository",
+    untracked_unseen: "untracked", locked: "locked", same_size: "modified", gitlink: "nested_repository",
+    index_lock: "git_lock", rebase: "operation", cherry_pick: "operation", submodule: "nested_repository",
+}
+
+
+def fsck(w):
+    r = subprocess.run(["git", "-C", str(w.repo), "fsck", "--full"], env=w.env, capture_output=True, text=True)
+    check(r.returncode == 0, f"git fsck: {r.stdout}{r.stderr}")
+
+
+def everything(w, t):
+    """What has to be the same again: bytes, status, index, refs of the tree."""
+    return {
+        "tree": tree_hash(t),
+        "index": git(w, t, "ls-files", "-s", "-v"),
+        "head": (git(w, t, "rev-parse", "HEAD"), git(w, t, "symbolic-ref", "-q", "HEAD", ok=False)),
+        "reflog": git(w, t, "reflog"),
+    }
+
+
+def refused_then_forced_then_recovered(w, state, reason, command):
+    prepare(w)
+    t = make(w)
+    state(w, t)
+    before = everything(w, t)
+    result = w.envctl(command, "web_x-1", "--json", "--headless")
+    if reason:
+        equal(result.rc, 1, f"{state.__name__}: refused\n{result}")
+        error = result.json()["error"]
+        equal(error["code"], "worktree_locked" if reason == "locked" else "worktree_dirty", "code")
+        found = {r["reason"]: r for r in error["reasons"]}
+        check(reason in found, f"{state.__name__}: {reason} is not among {found}")
+        check(found[reason]["count"] >= 1 and found[reason]["sample"], "count and sample")
+        equal(everything(w, t), before, "a refusal changes nothing")
+        result = w.envctl(command, "web_x-1", "--json", "--headless", "--force", rc=0)
+    else:
+        equal(result.rc, 0, f"{state.__name__}: removed\n{result}")
+    removed = result.json()["removed"][0]
+    check(not t.exists(), "the tree is gone")
+    check(not t.parent.exists(), "no empty directory of the feature is left")
+    check("web_x/1" not in git(w, w.repo, "worktree", "list"), "git has no ghost")
+    # The worst housekeeping that there is does not lose anything.
+    git(w, w.repo, "reflog", "expire", "--expire=now", "--all")
+    git(w, w.repo, "gc", "-q", "--prune=now")
+    fsck(w)
+    listed = w.envctl("recover", "--json", rc=0).json()["items"]
+    equal([(i["id"], i["project"], i["path"]) for i in listed], [(removed["id"], "web_x-1", str(t))], "listed")
+    w.envctl("recover", removed["id"], rc=0)
+    after = everything(w, t)
+    equal(after, before, f"{state.__name__}: everything is back")
+    fsck(w)
+    check("web_x/1" in git(w, w.repo, "worktree", "list"), "git knows it again")
+    equal(w.envctl("recover", "--json", rc=0).json()["items"], [], "the trash is empty")
+    equal(git(w, w.repo, "for-each-ref", "refs/envctl"), "", "no pin is left")
+
+
+def register(state, reason):
+    for command in ("delete-worktree", "blast-worktree"):
+        def run(w, command=command):
+            refused_then_forced_then_recovered(w, state, reason, command)
+
+        run.__name__ = f"{command.split('-', maxsplit=1)[0]}_{state.__name__}"
+        test(run, timeout=90)
+
+
+for s, r in STATES.items():
+    register(s, r)
+
+
+@test(timeout=120)
+def random_edits_come_back(w):
+    prepare(w)
+    rng = random.Random(SEED)
+    states = [s for s in STATES if s not in (locked, submodule, gitlink, conflict, rebase, cherry_pick, process_inside)]
+    for n in range(rounds(4)):
+        t = make(w)
+        for state in rng.sample(states, 3):
+            try:
+                state(w, t)
+            except Exception:  # pylint: disable=broad-except
+                pass  # some do not go together
+            lock = admin(t) + "/index.lock"
+            if os.path.exists(lock):
+                os.unlink(lock)
+        for _ in range(20):
+            name = "".join(rng.choice("abc/é -") for _ in range(6)).strip("/ ").replace("//", "/")
+            path = t / (name or "x")
+            if not path.exists() and not any(p.is_file() for p in path.parents if p != t):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(rng.randbytes(rng.randrange(50)))
+        before = everything(w, t)
+        equal(w.envctl("delete-worktree", "web_x-1", "--headless").rc, 1, f"seed {SEED} round {n}: refused")
+        w.envctl("delete-worktree", "web_x-1", "--headless", "--force", rc=0)
+        w.envctl("recover", "web_x-1", "--to", str(w.base / f"elsewhere-{n}"), rc=0)
+        after = everything(w, w.base / f"elsewhere-{n}")
+        equal({k: after[k] for k in ("index", "head")}, {k: before[k] for k in ("index", "head")}, f"seed {SEED} round {n}")
+        (w.base / f"elsewhere-{n}/.git").unlink()
+        moved = tree_hash(w.base / f"elsewhere-{n}")
+        check(moved != before, "hashes are hashes")
+        git(w, w.repo, "worktree", "prune", "--expire", "now")
+        git(w, w.repo, "branch", "-D", "web_x-1")
+        git(w, w.repo, "config", "--unset", "status.showUntrackedFiles", ok=False)
+
+
+@test
+def occupied_and_unknown_places(w):
+    prepare(w)
+    t = make(w)
+    modified(w, t)
+    w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
+    t.mkdir(parents=True)
+    equal(w.envctl("recover", "web_x-1", "--json", rc=1).json()["error"]["code"], "path_occupied", "code")
+    equal(w.envctl("recover", "nothing", "--json", rc=1).json()["error"]["code"], "unknown_target", "code")
+    w.envctl("recover", "web_x-1", "--to", "../some where", rc=0)
+    equal((w.base / "some where/a.txt").read_text(), "mine\n", "content")
+    contains(git(w, w.base / "some where", "status", "--short"), " M a.txt", "status")
+    listed = w.envctl("gc", "--dry-run", "--json", rc=0).json()
+    equal((listed["items"], listed["kept"]), ([], 0), "gc")
+
+
+@test
+def names_are_never_guessed(w):
+    prepare(w)
+    t = make(w)
+    for args, code in (([], "target_required"), (["nope"], "unknown_target"), (["--all"], "confirmation_required")):
+        equal(w.envctl("delete-worktree", *args, "--json", "--headless", rc=1).json()["error"]["code"], code, str(args))
+    preview = w.envctl("delete-worktree", "web_x-1", "--dry-run", "--json", rc=0).json()
+    equal((preview["removed"], preview["worktrees"][0]["refused"]), ([], False), "dry run")
+    check(t.exists(), "still there")
+
+
+main()

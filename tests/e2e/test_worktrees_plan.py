@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""From plan files to running worktrees: what is made, what it is called, what stays the same, and what never happens."""
+
+import os
+import subprocess
+import urllib.request
+
+from lib import check, contains, equal, main, test
+
+
+def prepare(w, startup=True, **options):
+    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
+    w.services(backend="", TREES_FRONTEND_ENABLE=False, TREES_STARTUP_ENABLE=startup, **options)
+    for name in ("web/checkout", "web/cart", "api/login"):
+        w.write(f"todo/plans/{name}.md", f"# {name}\n\nBuild it.\n")
+    w.write(".gitignore", ".envctl\n.env\nnode_modules/\n")
+    w.git("rm", "-q", "--cached", ".envctl")
+    w.commit()
+
+
+def snapshot(w):
+    """Everything below the repository and the runtime root, with times of what envctl could write."""
+    found = {}
+    for top in (w.repo, w.runtime):
+        for directory, names, files in os.walk(top):
+            for name in names + files:
+                path = os.path.join(directory, name)
+                s = os.lstat(path)
+                found[path] = (s.st_mode, s.st_size, s.st_mtime_ns)
+    return found
+
+
+def trees(w):
+    return {p["name"]: p for p in w.envctl("list-trees", "--json", rc=0).json()["projects"]}
+
+
+def services(document):
+    return {s["name"]: s["port"] for s in document["services"]}
+
+
+@test(timeout=120)
+def plan_to_running_worktrees(w):
+    prepare(w)
+    w.write(".worktreeinclude", ".env\n")
+    w.write(".env", "TOKEN=1\n", 0o600)
+    before = snapshot(w)
+    shown = w.envctl("explain-startup", "--plan", "checkout,cart", "--json", rc=0).json()
+    dry = w.envctl("--plan", "checkout,cart", "--dry-run", "--json", rc=0).json()
+    equal(dry["plan"]["digest"], shown["plan"]["digest"], "a dry run is the explanation")
+    equal(
+        [(p["name"], p["worktree"]) for p in shown["plan"]["projects"]],
+        [
+            ("web_cart-1", {"action": "create", "base": "main", "branch": "web_cart-1"}),
+            ("web_checkout-1", {"action": "create", "base": "main", "branch": "web_checkout-1"}),
+        ],
+        "what would be made",
+    )
+    equal(snapshot(w), before, "looking changes nothing")
+
+    done = w.envctl("--headless", "--plan", "checkout,cart", "--json", rc=0).json()
+    equal(done["plan_digest"], shown["plan"]["digest"], "what was previewed is what was done")
+    equal([c["project"] for c in done["created"]], ["web_checkout-1", "web_cart-1"], "created")
+    equal(sorted(services(done)), ["web_cart-1 Backend", "web_checkout-1 Backend"], "services")
+    for s in done["services"]:
+        with urllib.request.urlopen(s["url"], timeout=5) as answer:
+            equal(answer.status, 200, s["name"])
+    tree = w.repo / "trees/web_checkout/1"
+    equal((tree / "MAIN_TASK.md").read_text(), "# web/checkout\n\nBuild it.\n", "the task")
+    equal((tree / ".env").read_text(), "TOKEN=1\n", "included")
+    equal((tree / ".env").stat().st_mode & 0o777, 0o600, "its mode")
+    equal(w.git("-C", str(tree), "status", "--porcelain"), "", "git status in the tree")
+    check("trees" not in w.git("status", "--porcelain"), "git status of main")
+    equal(w.git("-C", str(tree), "rev-parse", "--abbrev-ref", "HEAD").strip(), "web_checkout-1", "branch")
+    listed = trees(w)
+    equal((listed["web_cart-1"]["running"], listed["web_cart-1"]["branch"]), (True, "web_cart-1"), "listed")
+    check(listed["web_cart-1"]["last_activity"] and listed["web_cart-1"]["urls"]["backend"], "activity and url")
+
+    # Once more: nothing is made, nothing is restarted.
+    again = w.envctl("--headless", "--plan", "checkout,cart", "--json", rc=0).json()
+    equal((again["created"], again["started"]), ([], 0), "at least one is there")
+    equal(services(again), services(done), "ports")
+    # Seeded files that nobody edited are nothing to lose.
+    w.envctl("delete-worktree", "web_cart-1", "--headless", rc=0)
+    check("web_cart-1" not in w.git("branch", "--list", "web_cart-1"), "a branch without work goes")
+    held = w.envctl("ports", "--json", rc=0).json()["ports"]
+    equal({p["project"] for p in held}, {"web_checkout-1"}, "ports are freed")
+    (tree / ".env").write_text("TOKEN=2\n")
+    equal(w.envctl("delete-worktree", "web_checkout-1", "--json", rc=1).json()["error"]["reasons"],
+          [{"count": 1, "reason": "ignored", "sample": [".env"]}], "an edited one is")
+    equal(w.state()["state"]["services"]["web_checkout-1 Backend"]["live"], True, "a refusal stops nothing")
+
+
+@test(timeout=120)
+def ports_are_stable_in_any_order(w):
+    prepare(w)
+    w.envctl("--headless", "--plan", "--count", "checkout=3", "--count", "cart=2", rc=0)
+    first = services(w.envctl("--headless", "--plan", "checkout,cart", "--json", rc=0).json())
+    equal((len(first), len(set(first.values()))), (5, 5), "five, each with a port of its own")
+    w.stop_all()
+    for name in sorted(first, reverse=True):
+        w.start("--trees", "--project", name.split()[0])
+    equal({n: s["actual_port"] for n, s in w.saved_state()["services"].items()}, first, "started one by one, backwards")
+    w.stop_all()
+    w.envctl("delete-worktree", "web_cart-1", "--headless", rc=0)
+    done = services(w.envctl("--headless", "--trees", "--all", "--json", rc=0).json())
+    equal(done, {n: p for n, p in first.items() if n != "web_cart-1 Backend"}, "one less")
+
+
+@test(timeout=120)
+def counts(w):
+    prepare(w, startup=False)
+    w.envctl("--headless", "--plan", "checkout,checkout", rc=0)
+    equal(sorted(trees(w)), ["web_checkout-1", "web_checkout-2"], "named twice: two")
+    w.envctl("--headless", "--plan", "checkout", rc=0)
+    equal(sorted(trees(w)), ["web_checkout-1", "web_checkout-2"], "naming it once takes none away")
+    (w.repo / "trees/web_checkout/2/mine").write_text("x")
+    # A worktree with a similar name belongs to nobody's count.
+    w.git("worktree", "add", "-q", "-b", "spike", "trees/web_checkout-spike/1")
+    before = snapshot(w)
+    shown = w.envctl("--headless", "--plan", "--count", "checkout=1", "--dry-run", "--json", rc=0).json()
+    equal(shown["selection"]["remove"], ["web_checkout-2"], "what would go")
+    equal(snapshot(w), before, "a dry run changes nothing")
+    error = w.envctl("--headless", "--plan", "--count", "checkout=1", "--json", rc=1).json()["error"]
+    equal((error["code"], error["reasons"][0]["reason"]), ("worktree_dirty", "untracked"), "refused")
+    check((w.repo / "trees/web_checkout/2/mine").exists(), "and kept")
+    done = w.envctl("--headless", "--plan", "--count", "checkout.md=1", "--force", "--json", rc=0).json()
+    equal([r["project"] for r in done["removed"]], ["web_checkout-2"], "removed")
+    w.envctl("recover", "web_checkout-2", rc=0)
+    equal((w.repo / "trees/web_checkout/2/mine").read_text(), "x", "and back")
+    (w.repo / "trees/web_checkout/2/mine").unlink()
+    w.envctl("--headless", "--plan", "--count", "web/checkout=0", "--keep-plan", rc=0)
+    check((w.repo / "todo/plans/web/checkout.md").exists(), "--keep-plan")
+    w.envctl("--headless", "--plan", "checkout", rc=0)
+    w.envctl("--headless", "--plan", "--count", "web/checkout=0", rc=0)
+    check(not (w.repo / "todo/plans/web/checkout.md").exists(), "archived")
+    equal((w.repo / "todo/done/web/checkout.md").read_text(), "# web/checkout\n\nBuild it.\n", "in done")
+    equal(sorted(trees(w)), ["web_checkout-spike-1"], "the other one is untouched")
+
+
+@test
+def selectors(w):
+    prepare(w, startup=False)
+    w.write("todo/plans/api/cart.md", "# other\n")
+    w.write("todo/plans/a-b/c.md", "x\n")
+    w.write("todo/plans/a/b_c.md", "x\n")
+    for selector, project in (
+        ("web/checkout.md", "web_checkout-1"), ("./todo/plans/web/checkout", "web_checkout-1"), ("CHECKOUT", "web_checkout-1"),
+        (str(w.repo / "todo/plans/web/cart.md"), "web_cart-1"), ("web\\cart", "web_cart-1"), (" api/login , ", "api_login-1"),
+    ):
+        shown = w.envctl("explain-startup", "--plan", selector, "--json", rc=0).json()
+        equal([c["project"] for c in shown["selection"]["create"]], [project], selector)
+    for selector, code in (
+        ("cart", "plan_ambiguous"), ("nope", "plan_not_found"), ("checkout,nope", "plan_not_found"), ("../x", "plan_not_found"),
+        ("a/b_c", "feature_collision"),
+    ):
+        equal(w.envctl("--headless", "--plan", selector, "--json", rc=1).json()["error"]["code"], code, selector)
+    error = w.envctl("--headless", "--plan", "--json", rc=1).json()["error"]
+    equal(error["code"], "target_required", "headless needs a selection")
+    contains(error["hint"], "--headless --plan <selector>", "and says how")
+    equal(trees(w), {}, "nothing was made")
+    equal(w.envctl("--headless", "--plan", "checkout", "--base", "nope", "--json", rc=1).json()["error"]["code"], "base_unknown", "base")
+    w.git("tag", "v1")
+    w.write("later", "x")
+    w.commit()
+    w.envctl("--headless", "--plan", "checkout", "--base", "v1", rc=0)
+    check(not (w.repo / "trees/web_checkout/1/later").exists(), "--base")
+
+
+@test(timeout=120)
+def odd_names(w):
+    prepare(w, startup=False)
+    plans = {
+        "web/stop-all": "web_stop_all-1", "spaces in/a name": "spaces_in_a_name-1", "Ünï/çödé": None, "日本/語": None,
+        "web/" + "x" * 200: None, "web/-rf": "web_rf-1", "web/$(touch pwned)`id`;x": None, "web/a'b\"c": "web_a_b_c-1",
+    }
+    for name in plans:
+        w.write(f"todo/plans/{name}.md", "# odd\n")
+    w.commit()
+    for name, wanted in plans.items():
+        done = w.envctl("--headless", f"--plan={name}.md", "--json", rc=0).json()
+        project = done["created"][0]["project"]
+        check(wanted in (None, project), f"{name}: {project}")
+        check(len(project) <= 68 and project.isascii(), project)
+        root = os.path.realpath(done["created"][0]["root"])
+        check(root.startswith(str(w.repo / "trees") + "/"), root)
+        w.envctl("delete-worktree", project, "--headless", rc=0)
+    for name in ("..", "../out", "a/b", "-x", "a b", "x" * 201, "a..b", "x.lock", ".git", "a~1", "$(id)", "ä\nb", "@{u}"):
+        r = w.envctl("start", "--headless", f"--setup-worktree={name},1", "--json")
+        equal(r.rc, 1, name)
+        check(r.json()["error"]["code"] in ("worktree_name_invalid", "invalid_value", "missing_value"), str(r))
+    w.envctl("start", "--headless", "--setup-worktree", "Feature-É", "3", rc=0)
+    equal(sorted(trees(w)), ["Feature-É-3"], "a feature name is taken as it is")
+    equal({p.name for p in w.base.iterdir()} - {"runtime"}, {"config", "home", "repo", "state", "tmp"}, "nothing elsewhere")
+    check(not (w.repo / "pwned").exists(), "nothing was run")
+
+
+@test
+def links_are_not_followed(w):
+    prepare(w, startup=False)
+    outside = w.base / "outside"
+    outside.mkdir()
+    (w.repo / "trees").symlink_to(outside)
+    equal(w.envctl("--headless", "--plan", "checkout", "--json", rc=1).json()["error"]["code"], "path_unsafe", "trees")
+    (w.repo / "trees").unlink()
+    (w.repo / "trees").mkdir()
+    (w.repo / "trees/web_checkout").symlink_to(outside)
+    equal(w.envctl("--headless", "--plan", "checkout", "--json", rc=1).json()["error"]["code"], "path_unsafe", "feature")
+    equal(list(outside.iterdir()), [], "nothing outside")
+    equal(w.git("branch", "--list", "web_*"), "", "no branch is left")
+
+
+@test(timeout=120)
+def planted_programs_do_not_run(w):
+    prepare(w, startup=False)
+    w.write(".gitattributes", "*.txt filter=evil diff=evil\n")
+    w.write("a.txt", "one\n")
+    w.commit()
+    marks = w.base / "marks"
+    marks.mkdir()
+
+    def plant(name):
+        path = w.repo / f".git/evil-{name}"
+        path.write_text(f"#!/bin/sh\ntouch {marks}/{name}\ncat\n")
+        path.chmod(0o755)
+        return str(path)
+
+    for hook in ("post-checkout", "pre-commit", "post-index-change", "reference-transaction", "fsmonitor-watchman"):
+        path = w.repo / ".git/hooks" / hook
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\ntouch {marks}/{hook}\n")
+        path.chmod(0o755)
+    for key in ("core.fsmonitor", "core.pager", "core.editor", "core.sshCommand", "diff.external", "diff.evil.textconv",
+                "filter.evil.clean", "gpg.program", "credential.helper", "sequence.editor"):
+        w.git("config", key, plant(key))
+    for name in ("git", "sh"):
+        (w.repo / name).write_text(f"#!/bin/sh\ntouch {marks}/{name}\n")
+        (w.repo / name).chmod(0o755)
+    env = {"PATH": f".:{w.repo}:{w.env['PATH']}", "GIT_DIR": "/nowhere", "GIT_EXTERNAL_DIFF": plant("env")}
+    for path in marks.iterdir():
+        path.unlink()  # git itself ran some while we planted
+    w.envctl("--headless", "--plan", "checkout,cart", rc=0, env=env)
+    tree = w.repo / "trees/web_checkout/1"
+    (tree / "a.txt").write_text("two\n")
+    os.utime(tree / "a.txt")
+    w.envctl("list-trees", "--json", rc=0, env=env)
+    equal(w.envctl("delete-worktree", "web_checkout-1", "--json", rc=1, env=env).json()["error"]["code"], "worktree_dirty", "code")
+    w.envctl("delete-worktree", "web_checkout-1", "--force", "--headless", rc=0, env=env)
+    w.envctl("recover", "web_checkout-1", rc=0, env=env)
+    w.envctl("delete-worktree", "web_cart-1", "--headless", rc=0, env=env)
+    w.git("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "branch", "old")
+    w.envctl("import", "old", rc=0, env=env)
+    equal(sorted(p.name for p in marks.iterdir()), [], "what ran")
+
+
+@test
+def locks_of_git_are_named_and_left_alone(w):
+    prepare(w, startup=False)
+    lock = w.repo / ".git/refs/heads/web_checkout-1.lock"
+    lock.write_text("")
+    result = w.envctl("--headless", "--plan", "checkout", "--json", rc=1)
+    error = result.json()["error"]
+    contains(error["message"] + str(error["where"]) + error["hint"], str(lock), "the lock is named")
+    check(lock.exists(), "and kept")
+    check(not (w.repo / "trees/web_checkout").exists(), "no half tree")
+    lock.unlink()
+    main_lock = w.repo / ".git/index.lock"
+    main_lock.write_text("")
+    w.envctl("--headless", "--plan", "checkout", rc=0)
+    check(main_lock.exists(), "main's index.lock is nobody's business")
+    main_lock.unlink()
+    packed = w.repo / ".git/packed-refs.lock"
+    packed.write_text("")
+    w.envctl("delete-worktree", "web_checkout-1", "--headless", rc=0)
+    check(packed.exists(), "kept")
+    packed.unlink()
+    w.envctl("recover", "web_checkout-1", rc=0)
+    equal(w.git("-C", "trees/web_checkout/1", "status", "--porcelain"), "", "clean")
+
+
+@test
+def a_directory_that_is_gone(w):
+    prepare(w, startup=False)
+    w.envctl("--headless", "--plan", "checkout,cart", rc=0)
+    subprocess.run(["rm", "-r", str(w.repo / "trees/web_checkout")], check=True)
+    # Another missing one, which somebody else made, is left alone.
+    w.git("worktree", "add", "-q", str(w.base / "stick"))
+    subprocess.run(["rm", "-r", str(w.base / "stick")], check=True)
+    w.envctl("--headless", "--plan", "checkout", rc=0)
+    equal(sorted(trees(w)), ["stick", "web_cart-1", "web_checkout-1", "web_checkout-2"], "a new one beside it")
+    w.envctl("delete-worktree", "web_checkout-1", "--headless", rc=0)
+    equal(sorted(trees(w)), ["stick", "web_cart-1", "web_checkout-2"], "only its own entry went")
+
+
+@test
+def imports(w):
+    prepare(w, startup=False)
+    origin = w.base / "origin.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(w.repo), str(origin)], env=w.env, check=True)
+    w.git("remote", "add", "origin", str(origin))
+    w.git("push", "-q", "origin", "main:feature/remote", "main:behind", "main:diverged")
+    w.git("fetch", "-q")
+    w.git("branch", "--track", "behind", "origin/behind")
+    w.git("branch", "--track", "diverged", "origin/diverged")
+    w.git("checkout", "-q", "diverged")
+    w.write("ours", "x")
+    w.commit()
+    w.git("checkout", "-q", "main")
+    w.git("checkout", "-q", "--detach")
+    w.write("theirs", "x")
+    w.commit()
+    w.git("push", "-q", "origin", "HEAD:behind", "HEAD:diverged")
+    w.git("checkout", "-q", "main")
+    w.git("fetch", "-q")
+    equal(w.envctl("import", "feature/remote", "--json", rc=0).json()["project"], "feature-remote", "remote branch")
+    equal(w.envctl("import", "behind", "--json", rc=0).json()["forwarded"], True, "moved forward")
+    check((w.repo / "trees/behind/theirs").exists(), "with the new file")
+    before = w.git("rev-parse", "diverged")
+    error = w.envctl("import", "diverged", "--json", rc=1).json()["error"]
+    equal((error["code"], error["ahead"], error["behind"]), ("branch_diverged", 1, 1), "diverged")
+    equal(w.git("rev-parse", "diverged"), before, "nothing is reset")
+    listed = trees(w)
+    equal(listed["feature-remote"]["branch"], "feature/remote", "listed")
+    equal((listed["behind"]["ahead"], listed["behind"]["behind"]), (0, 0), "distance")
+    w.envctl("delete-worktree", "feature/remote", "--headless", rc=0)
+    contains(w.git("branch", "--list", "feature/remote"), "feature/remote", "its branch stays")
+
+
+main()

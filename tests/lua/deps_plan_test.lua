@@ -1,0 +1,114 @@
+-- Dependencies in a plan: ports, what is handed over, masks, and what is to be done.
+local lu = require 'luaunit'
+local json = require 'envctl.util.json'
+local plan = require 'envctl.deps.plan'
+local definitions = require 'envctl.deps.definitions'
+
+local T = {}
+
+local function facts(over)
+  local f = {
+    scope_id = 'repo-1',
+    config = {
+      dependencies = { 'postgres', 'redis' },
+      bases = { postgres = { port = 5432 }, redis = { port = 6379 } },
+      providers = {
+        postgres = {
+          provider = 'native', why = 'native: /usr/lib/postgresql/15/bin', bin = '/usr/lib/postgresql/15/bin', version = 15,
+          base = '/data', scope = 'isolated',
+          access = { host = 'localhost', user = 'postgres', password = definitions.token 'postgres', name = 'postgres' },
+        },
+        redis = {
+          provider = 'native', why = 'native: /usr/bin', bin = '/usr/bin', base = '/data', scope = 'isolated',
+          access = { host = 'localhost', password = definitions.token 'redis' },
+        },
+      },
+    },
+  }
+  for k, v in pairs(over or {}) do
+    f[k] = v
+  end
+  return f
+end
+
+local PORTS = { postgres = 5440, redis = 6390 }
+
+function T.test_what_is_handed_over_is_masked()
+  local entry, password = plan.build(facts(), 'Main', 'postgres', PORTS)
+  lu.assertNil(password)
+  lu.assertEquals(entry.provides.DATABASE_URL, '***')
+  lu.assertEquals(entry.provides.DB_PASSWORD, '***')
+  lu.assertEquals(entry.provides.DB_PORT, '5440')
+  lu.assertEquals(entry.ports, { postgres = 5440 })
+  lu.assertEquals(entry.data, '/data/repo-1/Main/postgres')
+  lu.assertNil(json.encode_line(entry):find('~envctl~', 1, true))
+end
+
+function T.test_a_written_password_is_beside_the_plan()
+  local f = facts()
+  f.config.providers.postgres.access.password = 'hunter2'
+  local entry, password = plan.build(f, 'Main', 'postgres', PORTS)
+  lu.assertEquals(password, 'hunter2')
+  lu.assertNil(json.encode_line(entry):find('hunter2', 1, true))
+  f.config.providers.postgres.access.password = 'hunter3'
+  lu.assertNotEquals(plan.build(f, 'Main', 'postgres', PORTS).plan_digest, entry.plan_digest)
+end
+
+function T.test_actions()
+  local fresh = plan.build(facts(), 'Main', 'redis', PORTS)
+  lu.assertEquals(fresh.action, 'start')
+  local state = {
+    requirements = { Main = { components = { redis = { identity = {}, plan_digest = fresh.plan_digest } } } },
+  }
+  local function action(live, digest)
+    state.requirements.Main.components.redis.plan_digest = digest or fresh.plan_digest
+    local f = facts { state = state, live_dependencies = { ['Main/redis'] = live } }
+    return (plan.build(f, 'Main', 'redis', PORTS)).action
+  end
+  lu.assertEquals(action(true), 'keep')
+  lu.assertEquals(action(false), 'start')
+  lu.assertEquals(action(nil), 'unknown')
+  lu.assertEquals(action(true, 'sha256:other'), 'restart')
+end
+
+function T.test_ports_that_are_asked_for()
+  local f = facts()
+  f.config.providers.redis.provider = 'external'
+  f.config.providers.postgres.fixed = 7000
+  lu.assertEquals(plan.wants(f.config), { { id = 'postgres', fixed = 7000, kind = 'dependency' } })
+end
+
+function T.test_tokens()
+  local token = definitions.token 'postgres'
+  lu.assertEquals(definitions.fill('a ' .. token .. ' b', function(id)
+    return id == 'postgres' and 'x/y' or nil
+  end), 'a x%2Fy b')
+  lu.assertEquals(definitions.fill(token, function() end), token)
+  local url = definitions.sources('postgres', {
+    host = 'localhost', user = 'postgres', password = token, name = 'app',
+  }).DATABASE_URL.value
+  lu.assertStrContains(url, token)
+  lu.assertEquals(definitions.open_ports(url), 'postgresql://postgres:' .. token .. '@localhost:${ports.postgres}/app')
+end
+
+function T.test_sources()
+  local urls = definitions.sources('postgres', { host = 'h', port = 1, user = 'a:0', password = 'p@/', name = 'd' })
+  lu.assertEquals(urls.DATABASE_URL.value, 'postgresql://a%3A0:p%40%2F@h:1/d')
+  lu.assertEquals(urls.ASYNC_DATABASE_URL.value, 'postgresql+asyncpg://a%3A0:p%40%2F@h:1/d')
+  local redis = definitions.sources('redis', { host = 'localhost', port = 6379 })
+  lu.assertEquals(redis.REDIS_URL, { value = 'redis://localhost:6379/0', secret = false })
+end
+
+function T.test_urls_of_external_ones()
+  local a = definitions.parse_url('postgres', 'postgresql+asyncpg://me:p%40w@db.example:5433/app?sslmode=require')
+  lu.assertEquals(a, { scheme = 'postgresql', host = 'db.example', port = 5433, user = 'me', password = 'p@w', name = 'app' })
+  lu.assertEquals(definitions.parse_url('redis', 'redis://:s@[::1]/3'),
+    { scheme = 'redis', host = '::1', port = 6379, password = 's', name = '3' })
+  for _, url in ipairs { 'mysql://x/y', 'postgresql://', 'postgresql://h:99999/x', 'nonsense', 'postgresql://:5432/x' } do
+    local access, why = definitions.parse_url('postgres', url)
+    lu.assertNil(access)
+    lu.assertTrue(#why > 0 and (url == 'postgresql://' or not why:find(url, 1, true)))
+  end
+end
+
+return T
