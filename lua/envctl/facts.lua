@@ -184,7 +184,7 @@ end
 -- Adds what the launch env sections say to a service. Lines without a source are left out, which is said.
 local function add_launch_env(facts, settings, project, service)
   local sections = settings.sections
-  local sources = facts.sources or {}
+  local sources = require('envctl.deps.plan').sources(facts, project.name)
   if #sections.list == 0 and next(sources) == nil then
     return
   end

@@ -93,14 +93,31 @@ static void on_instruction(lua_State *L, lua_Debug *ar)
     lua_sethook(L, NULL, 0, 0); // left over, or garbage only
 }
 
-static size_t add_text(char *to, size_t at, size_t size, const char *text)
+// What the last words are put together with: async-signal-safe, and never past the end.
+typedef struct words {
+    char text[320];
+    size_t size;
+} words;
+
+static void add_byte(words *w, char c)
 {
-    for (; *text && at + 1 < size; text++)
-        to[at++] = (*text == '"' || *text == '\\' || (unsigned char)*text < ' ') ? '?' : *text;
-    return at;
+    if (w->size < sizeof w->text)
+        w->text[w->size++] = c;
 }
 
-static size_t add_number(char *to, size_t at, size_t size, int n)
+static void add_raw(words *w, const char *text)
+{
+    for (; *text; text++)
+        add_byte(w, *text);
+}
+
+static void add_name(words *w, const char *text)
+{
+    for (; *text; text++)
+        add_byte(w, (*text == '"' || *text == '\\' || (unsigned char)*text < ' ') ? '?' : *text);
+}
+
+static void add_number(words *w, int n)
 {
     char digits[12];
     int i = 0;
@@ -108,26 +125,26 @@ static size_t add_number(char *to, size_t at, size_t size, int n)
         digits[i++] = (char)('0' + n % 10);
         n /= 10;
     } while (n > 0);
-    while (i > 0 && at + 1 < size)
-        to[at++] = digits[--i];
-    return at;
+    while (i > 0)
+        add_byte(w, digits[--i]);
 }
 
-// Async-signal-safe. A line of its own, whatever was being written.
+// Where the script is, as a line of its own, whatever was being written; then the end.
 static void last_words(lua_State *L, const char *why)
 {
-    char line[256] = "\n{\"fatal\":{\"why\":\"";
-    size_t at = add_text(line, strlen(line), sizeof line - 220, why);
-    line[at++] = '"';
+    words w = {.size = 0};
     place p;
+    add_raw(&w, "\n{\"fatal\":{\"why\":\"");
+    add_raw(&w, why);
+    add_raw(&w, "\"");
     if (L && find_place(L, &p)) {
-        memcpy(line + at, ",\"file\":\"", 9);
-        at = add_text(line, at + 9, sizeof line - 40, p.file);
-        memcpy(line + at, "\",\"line\":", 9);
-        at = add_number(line, at + 9, sizeof line, p.line);
+        add_raw(&w, ",\"file\":\"");
+        add_name(&w, p.file);
+        add_raw(&w, "\",\"line\":");
+        add_number(&w, p.line);
     }
-    memcpy(line + at, "}}\n", 3);
-    ssize_t n = write(STDOUT_FILENO, line, at + 3);
+    add_raw(&w, "}}\n");
+    ssize_t n = write(STDOUT_FILENO, w.text, w.size);
     (void)n;
     _exit(70);
 }
@@ -319,15 +336,16 @@ static int l_read_line(lua_State *L)
             return lx_fail(L, &err);
         }
         ssize_t n = read(STDIN_FILENO, eb_reserve(&input, 65536), 65536);
-        if (n > 0) {
-            input.size += (size_t)n;
-        } else if (n == 0) {
+        if (n == 0) {
             lua_pushnil(L);
             return 1;
-        } else if (errno != EINTR) {
+        }
+        if (n < 0 && errno != EINTR) {
             ec_err_errno(&err, errno, "stdin");
             return lx_fail(L, &err);
         }
+        if (n > 0)
+            input.size += (size_t)n;
     }
 }
 

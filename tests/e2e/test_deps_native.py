@@ -267,4 +267,28 @@ def dump_reset_restore(w):
         equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
 
 
+@test
+def shared_servers(w):
+    with Data(w):
+        configure(w, mode="TREES", ENVCTL_POSTGRES_SCOPE="shared", ENVCTL_REDIS_SCOPE="shared")
+        for n in ("1", "2"):
+            w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
+        w.envctl("start", "--trees", "--headless", "--project", "shop-1", "--project", "shop-2", rc=0)
+        state = w.saved_state()
+        equal(sorted(state["requirements"]), ["@shared", "shop-1", "shop-2"], "holders")
+        servers = {c["id"]: c["pid"] for c in components(state, "@shared").values()}
+        for n in ("1", "2"):
+            url = backend_url(w, f"shop-{n} Backend")
+            equal(get(url, f"/put?of-{n}"), "ok", "put")
+            equal((get(url, "/rows"), get(url, "/incr")), (json.dumps([f"of-{n}"]), "1"), f"what shop-{n} sees")
+        w.envctl("stop", "--headless", "--project", "shop-1", rc=0)
+        check(all(Proc.quick(p) for p in servers.values()), "used by the other still")
+        w.envctl("start", "--trees", "--headless", "--project", "shop-1", rc=0)
+        equal({c["id"]: c["pid"] for c in components(w.saved_state(), "@shared").values()}, servers, "the same servers")
+        equal(get(backend_url(w, "shop-1 Backend"), "/rows"), '["of-1"]', "rows")
+        w.envctl("stop", "--headless", "--project", "shop-1", rc=0)
+        w.envctl("stop", "--headless", "--project", "shop-2", rc=0)
+        check(not any(Proc.quick(p) for p in servers.values()), "they end with the last user")
+
+
 main()

@@ -2,6 +2,7 @@
 """Nothing that somebody wrote in a worktree is lost: every state in which `git worktree remove` destroys data, and more of them."""
 
 import hashlib
+import json
 import os
 import random
 import stat
@@ -318,6 +319,50 @@ def occupied_and_unknown_places(w):
     contains(git(w, w.base / "some where", "status", "--short"), " M a.txt", "status")
     listed = w.envctl("gc", "--dry-run", "--json", rc=0).json()
     equal((listed["items"], listed["kept"]), ([], 0), "gc")
+
+
+@test
+def the_trash_is_emptied_after_a_week(w):
+    prepare(w)
+    t = make(w)
+    detached(w, t)
+    lost = git(w, t, "rev-parse", "HEAD").strip()
+    w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
+    # The detached one's branch is still there, so the next worktree has the next number.
+    w.envctl("--headless", "--plan", "x", rc=0)
+    w.envctl("delete-worktree", "web_x-2", "--headless", rc=0)
+    old, young = [i["id"] for i in w.envctl("recover", "--json", rc=0).json()["items"]]
+    record = w.repo / ".git/envctl-trash" / old / "record.json"
+    document = json.loads(record.read_text(encoding="utf-8"))
+    if document["head"] != lost:
+        old, young = young, old
+        record = w.repo / ".git/envctl-trash" / old / "record.json"
+        document = json.loads(record.read_text(encoding="utf-8"))
+    document["at_ms"] -= 8 * 24 * 3600 * 1000
+    record.write_text(json.dumps(document), encoding="utf-8")
+    shown = w.envctl("gc", "--dry-run", "--json", rc=0).json()
+    equal(([i["id"] for i in shown["items"]], shown["dropped"], shown["kept"]), ([old], [], 1), "dry run")
+    equal(w.envctl("gc", "--json", rc=1).json()["error"]["code"], "confirmation_required", "never by itself")
+    git(w, w.repo, "cat-file", "-e", lost)
+    equal(w.envctl("gc", "--yes", "--json", rc=0).json()["dropped"], [old], "dropped")
+    equal([i["id"] for i in w.envctl("recover", "--json", rc=0).json()["items"]], [young], "the young one stays")
+    equal(git(w, w.repo, "for-each-ref", "--format=%(refname)", "refs/envctl").split(), [f"refs/envctl/trash/{young}"], "pins")
+    fsck(w)
+
+
+@test
+def a_branch_that_moved_meanwhile(w):
+    prepare(w)
+    t = make(w)
+    committed(w, t)
+    modified(w, t)
+    head = git(w, t, "rev-parse", "HEAD").strip()
+    w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
+    git(w, w.repo, "branch", "-f", "web_x-1", "main")
+    contains(w.envctl("recover", "web_x-1", rc=0).err, "without a branch", "said")
+    equal(git(w, t, "rev-parse", "HEAD").strip(), head, "its commit")
+    equal(git(w, t, "status", "--porcelain"), " M a.txt\n", "its edits")
+    equal(git(w, w.repo, "rev-parse", "web_x-1"), git(w, w.repo, "rev-parse", "main"), "the branch is as it was")
 
 
 @test

@@ -107,6 +107,24 @@ def ports_are_stable_in_any_order(w):
 
 
 @test(timeout=120)
+def one_that_fails_leaves_the_others_up(w):
+    prepare(w)
+    w.envctl("--headless", "--plan", "checkout,cart,login", rc=0)
+    w.stop_all()
+    (w.repo / "trees/web_cart/1/FAIL").write_text("")
+    text = (w.repo / ".envctl").read_text()
+    command = text.split("ENVCTL_BACKEND_START_CMD=", 1)[1].split("\n", 1)[0]
+    w.write(".envctl", text.replace(command, f"/bin/sh -c 'test ! -e ../FAIL && exec {command}'"))
+    result = w.envctl("--headless", "--plan", "checkout,cart,login", "--json", rc=1)
+    error = result.json()["error"]
+    equal((error["code"], error["where"]), ("service_exited", "web_cart-1/backend"), "what failed")
+    live = {n: s["live"] for n, s in w.state()["state"]["services"].items()}
+    equal({n for n, up in live.items() if up}, {"api_login-1 Backend", "web_checkout-1 Backend"}, "the others are up")
+    result = w.envctl("--headless", "--plan", "checkout,cart,login", rc=1)
+    check("web_cart-1" in result.err.splitlines()[-1] or "web_cart-1" in result.err, "the failure is named")
+
+
+@test(timeout=120)
 def counts(w):
     prepare(w, startup=False)
     w.envctl("--headless", "--plan", "checkout,checkout", rc=0)

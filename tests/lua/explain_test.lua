@@ -56,6 +56,7 @@ local function context(route, world)
     printed[#printed + 1] = document
   end }
   return {
+    scripts = function() end,
     route = r, settings = settings, out = out, roots = { root = '/nowhere/repo', execution_root = '/nowhere/repo' },
     paths = { scope_id = 'repo-1', scope_dir = '/nowhere/scope' },
   }, printed

@@ -75,6 +75,11 @@ local function items_of(ctx, action, ids, project, base)
     end
   end
   for i, id in ipairs(ids) do
+    if action == 'reset' and ctx.settings:get('ENVCTL_' .. id:upper() .. '_SCOPE') == 'shared' then
+      err.raise('not_supported', id .. ' is shared: the data of one project cannot be deleted apart', {
+        hint = 'drop its database with psql', where = names_mod.short(project, id),
+      })
+    end
     items[i] = { project = project, id = id }
   end
   return items

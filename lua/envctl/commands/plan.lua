@@ -50,6 +50,10 @@ end
 ---@return integer exit code
 function M.run(ctx)
   local sync = require 'envctl.repo.sync'
+  local session = ctx:scripts()
+  if session then
+    session:require_trust() -- before anything is made
+  end
   require('envctl.repo.worktrees').settle_pending(ctx)
   local facts, document = require('envctl.facts').plan(ctx, { command = ctx.route.command })
   raise_blockers(document)

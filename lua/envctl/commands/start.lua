@@ -48,9 +48,60 @@ local function apply(ctx, view)
       return result, document
     end
     if result.code ~= 'plan_stale' or attempt == MAX_REPLANS then
-      error(result, 0)
+      return nil, document, result
     end
   end
+end
+
+-- Names of the other projects, when a failure is that of one project among several worktrees.
+local function without_failed(document, failure)
+  local failed = failure.where and failure.where:match '^(.+)/[^/]*$'
+  local others, found = {}, false
+  for _, project in ipairs(document.mode == 'trees' and document.plan.projects or {}) do
+    if project.name == failed then
+      found = true
+    else
+      others[#others + 1] = project.name
+    end
+  end
+  return found and #others > 0 and others or nil
+end
+
+--- One worktree that fails does not take the others down: they are started without it, and its failure is raised afterwards.
+local function apply_all(ctx, view)
+  local failures = {}
+  while true do
+    local result, document, failure = apply(ctx, view)
+    if not failure then
+      return result, document, failures
+    end
+    failures[#failures + 1] = failure
+    local others = without_failed(document, failure)
+    if not others then
+      return nil, document, failures
+    end
+    ctx.route.projects, ctx.route.args, ctx.route.flags.all = others, {}, nil
+    ctx.out.note('envctl: ' .. failure.message .. '; going on with ' .. table.concat(others, ', '))
+  end
+end
+
+-- All that failed, as one error.
+local function raise_failures(failures, result)
+  local first = failures[1]
+  first.data = first.data or {}
+  if result then
+    first.data.services = result.services
+  end
+  if #failures > 1 then
+    local json = require 'envctl.util.json'
+    local list = json.array {}
+    for i, e in ipairs(failures) do
+      list[i] = err.to_table(e, json.null)
+    end
+    first.data.failures = list
+    first.message = first.message .. string.format(' (and %d more)', #failures - 1)
+  end
+  error(first, 0)
 end
 
 local function schema_of(ctx)
@@ -111,12 +162,14 @@ function M.run(ctx)
     return require('envctl.commands.plan').run(ctx)
   end
   local view = require('envctl.ui.progress').new(ctx)
-  local result, document
+  local result, document, failures
   do
     local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
-    result, document = apply(ctx, view)
+    result, document, failures = apply_all(ctx, view)
   end
-  if not result then
+  if #failures > 0 and (not result or ctx.out.is_json) then
+    raise_failures(failures, result)
+  elseif not result then
     local reason = document.reason or 'no app configured'
     if ctx.out.is_json then
       ctx.out.json {
@@ -135,6 +188,9 @@ function M.run(ctx)
     tell_actions(ctx, document)
   end
   summary(ctx, result)
+  if #failures > 0 then
+    raise_failures(failures, result)
+  end
   return 0
 end
 

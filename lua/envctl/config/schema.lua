@@ -381,6 +381,10 @@ M.patterns = {
     shown = 'ENVCTL_<DEPENDENCY>_PROVIDER', doc = 'how a dependency runs', default_text = 'auto',
   },
   {
+    match = '^ENVCTL_[A-Z0-9_]+_IMAGE$', type = 'string', shown = 'ENVCTL_<DEPENDENCY>_IMAGE',
+    doc = 'image of a dependency in docker',
+  },
+  {
     match = '^ENVCTL_[A-Z0-9_]+_URL$', type = 'string', shown = 'ENVCTL_<DEPENDENCY>_URL',
     doc = 'where an external dependency is', secret = true,
   },

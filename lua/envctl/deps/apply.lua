@@ -17,6 +17,8 @@ local truth = require 'envctl.deps.truth'
 
 local M = {}
 
+local SHARED = require('envctl.deps.plan').SHARED
+
 -- At most this many at once: starting a database is work for the whole machine.
 local AT_ONCE = 4
 
@@ -35,7 +37,8 @@ local function new_dependency(op, project, plan)
   local short = names.short(project.name, plan.id)
   local d = {
     id = plan.id, short = short, project = project, plan = plan, port = plan.ports[plan.id], base = plan.base,
-    dir = plan.data, world = op.world, server = require(servers[plan.id]),
+    dir = plan.data, world = op.world, base_env = op.base_env, run_id = op.run.id,
+    server = plan.provider == 'docker' and require 'envctl.deps.docker' or require(servers[plan.id]),
     log_path = op.run.dir .. '/' .. names.file(project.name .. '_' .. plan.id) .. '.txt',
   }
   if plan.run_as then
@@ -212,15 +215,73 @@ local function release(op, number)
   end
 end
 
+local function container_failed(op, d, why)
+  local docker, seconds = d.server, d.plan.ready.timeout_ms / 1000
+  task.try(docker.keep_log, d)
+  local world_mod = require 'envctl.keeper.world'
+  local tail = world_mod.log_tail(d.log_path, 0, 8)
+  local there = docker.inspect(op.base_env, d.container_id)
+  local what = there and not there.running and ('its container exited with code ' .. tostring(there.exit_code))
+    or ('is not ready after %g s (%s)'):format(seconds, why or '?')
+  return err.new('dependency_failed', d.short .. ': ' .. what, {
+    where = d.short, hint = world_mod.log_hint(tail, d.log_path),
+    data = { dependency = d.id, log_path = d.log_path, log_tail = json.array(tail) },
+  })
+end
+
+-- A container instead of a process: found or made, recorded by its id and by the process that it is on this machine.
+local function bring_up(op, d)
+  local world = op.world
+  function d.release_port()
+    release(op, d.port)
+  end
+  local began = sys.mono_ms()
+  local there = d.server.bring_up(d)
+  local record = new_record(op, d)
+  d.record = record
+  record.container_id, record.image, record.container_name = there.id, d.plan.image, there.id:sub(1, 12)
+  record.docker_host = op.base_env.DOCKER_HOST
+  record.identity = there.running and procfs.identity(there.pid) or nil
+  record.pid = record.identity and record.identity.pid or nil
+  record.started_at = sys.wall_ms() / 1000
+  local svc = { record = record, started_mono = began, log_start = 0, dependency = true }
+  d.svc = svc
+  op.started_dependencies[#op.started_dependencies + 1] = svc
+  world.running[record.name] = svc
+  requirement(world, record.project).components[record.id] = record
+  world:save(true)
+  world:emit('requirements.start', record, { container = there.id, port = record.final, provider = 'docker' })
+  if record.identity then
+    svc.watch = proc.watch(record.identity, function()
+      world:on_leader_exit(svc, nil, nil)
+    end)
+  end
+  local deadline, wait, why = began + d.plan.ready.timeout_ms, 50, nil
+  while not svc.exited and sys.mono_ms() < deadline do
+    local ok
+    ok, why = d.server.usable(d)
+    if ok then
+      return
+    end
+    pause(svc, wait)
+    wait = math.min(wait * 2, 500)
+  end
+  error(container_failed(op, d, why), 0)
+end
+
 local function start_one(op, d)
   d.say 'preparing'
   places.make(d.base, d.dir, d.user ~= nil)
   d.access.password = d.access.password or places.make_password(d.dir)
-  d.server.prepare(d)
-  d.record = new_record(op, d)
-  d.say 'starting'
-  launch(op, d)
-  await_ready(op, d)
+  if d.plan.provider == 'docker' then
+    bring_up(op, d)
+  else
+    d.server.prepare(d)
+    d.record = new_record(op, d)
+    d.say 'starting'
+    launch(op, d)
+    await_ready(op, d)
+  end
   release(op, d.port)
   local record = d.record
   record.status, record.success, record.actual_port = 'ready', true, d.port
@@ -233,8 +294,8 @@ local function start_one(op, d)
   }
 end
 
--- Ends dependencies by their records: politely to the leader first, then whatever is left of each. Awaits.
-local function end_records(world, records, on_phase)
+-- Ends processes by their records: politely to the leader first, then whatever is left of each. Awaits.
+local function end_processes(world, records, on_phase)
   local budget, waiting = 0, {}
   for _, record in ipairs(records) do
     local svc = world.running[record.name]
@@ -260,6 +321,28 @@ local function end_records(world, records, on_phase)
     end
   end
   return require('envctl.keeper.ending').stop(records, on_phase)
+end
+
+-- Ends dependencies by their records. Results are in the order of the records. Awaits.
+local function end_records(world, records, on_phase)
+  local results, processes, index = {}, {}, {}
+  for i, record in ipairs(records) do
+    if record.container_id then
+      local svc = world.running[record.name]
+      if svc then
+        svc.ending = true
+      end
+      local env = sys.environ()
+      env.DOCKER_HOST = record.docker_host
+      results[i] = require('envctl.deps.docker').stop(env, record, on_phase)
+    else
+      processes[#processes + 1], index[#index + 1] = record, i
+    end
+  end
+  for k, result in ipairs(end_processes(world, processes, on_phase)) do
+    results[index[k]] = result
+  end
+  return results
 end
 
 --- Forgets a dependency that is confirmed gone.
@@ -307,10 +390,29 @@ local function recorded(world, wanted)
     if not wanted or wanted(project) then
       component.name, component.project, component.id = names.short(project, id), project, id
       component.service = id
-      table.insert(component.identity and started or others, component)
+      table.insert((component.identity or component.container_id) and started or others, component)
     end
   end)
   return started, others
+end
+
+-- A shared server ends with its last user.
+local function end_unused(op)
+  local users = 0
+  truth.each(op.world.doc, function(project, _, component)
+    users = users + (project ~= SHARED and component.scope == 'shared' and 1 or 0)
+  end)
+  if users > 0 then
+    return {}, {}
+  end
+  local records = (recorded(op.world, function(project)
+    return project == SHARED
+  end))
+  if #records == 0 then
+    return {}, {}
+  end
+  local results, failures = stop_records(op.world, records, op.on_phase)
+  return results, failures, records
 end
 
 --- Ends the dependencies of the given projects (nil: all). Awaits. Raises nothing.
@@ -329,6 +431,10 @@ function M.stop(op, projects)
   for _, component in ipairs(others) do
     remove(op.world, component)
   end
+  local more, more_failures, records = end_unused(op)
+  table.move(more, 1, #more, #results + 1, results)
+  table.move(records or {}, 1, #more, #started + 1, started)
+  table.move(more_failures, 1, #more_failures, #failures + 1, failures)
   local stopped = {}
   for i, result in ipairs(results) do
     stopped[i] = {
@@ -339,10 +445,16 @@ function M.stop(op, projects)
   return stopped, failures
 end
 
+-- Projects of the plan, after the holder of what they share.
+local function holders_of(plan)
+  local out = { plan.shared }
+  return table.move(plan.projects, 1, #plan.projects, #out + 1, out)
+end
+
 -- What is planned no more, or has to be replaced.
 local function end_old(op)
   local planned, projects = {}, {}
-  for _, project in ipairs(op.plan.projects) do
+  for _, project in ipairs(holders_of(op.plan)) do
     projects[project.name] = true
     for _, plan in ipairs(project.dependencies or {}) do
       planned[names.short(project.name, plan.id)] = plan.action or 'start'
@@ -360,6 +472,9 @@ local function end_old(op)
   for _, component in ipairs(others) do
     remove(op.world, component)
   end
+  if not op.plan.shared then
+    end_unused(op)
+  end
   if #old > 0 then
     local _, failures = stop_records(op.world, old, op.on_phase)
     op.world:save(true)
@@ -367,6 +482,35 @@ local function end_old(op)
       err.raise('not_stopped', failures[1], { hint = 'nothing was started' })
     end
   end
+end
+
+-- Gives a project its part of a shared server.
+local function share(op, project, plan)
+  local server_plan
+  for _, p in ipairs(op.plan.shared and op.plan.shared.dependencies or {}) do
+    server_plan = p.id == plan.id and p or server_plan
+  end
+  local server = new_dependency(op, op.plan.shared, server_plan)
+  server.access.password = server.access.password or places.password(server.dir)
+  local dir = plan.data
+  if server.server.share then
+    places.make(plan.base, dir, false)
+    server.server.share(server, { name = plan.database, user = plan.user, password = places.make_password(dir) })
+  else
+    dir = server.dir -- one password for all; a logical database each
+  end
+  local port_number = server.port
+  requirement(op.world, project.name).components[plan.id] = {
+    id = plan.id, project = project.name, service = plan.id, name = names.short(project.name, plan.id), enabled = true,
+    success = true, simulated = false, health = 'unknown', retries = 0, requested = port_number, final = port_number,
+    resources = { requested = port_number, primary = port_number }, provider = plan.provider, scope = 'shared',
+    ports = plan.ports, status = 'shared', plan_digest = plan.plan_digest, data_dir = dir,
+    access = { user = plan.user, name = plan.database },
+    url = M.url { id = plan.id, port = port_number, plan = plan },
+  }
+  op.progress {
+    project = project.name, service = plan.id, phase = 'ready', port = port_number, message = 'on the shared server',
+  }
 end
 
 local function external_record(project, plan)
@@ -398,12 +542,14 @@ end
 function M.start(op)
   end_old(op)
   op.started_dependencies = {}
-  local todo = {}
-  for _, project in ipairs(op.plan.projects) do
+  local todo, users = {}, {}
+  for _, project in ipairs(holders_of(op.plan)) do
     for _, plan in ipairs(project.dependencies or {}) do
-      if plan.provider == 'external' then
+      if plan.scope == 'shared' and project.name ~= SHARED then
+        users[#users + 1] = { project = project, plan = plan }
+      elseif plan.provider == 'external' then
         requirement(op.world, project.name).components[plan.id] = external_record(project, plan)
-      elseif plan.provider == 'native' and plan.action ~= 'keep' then
+      elseif (plan.provider == 'native' or plan.provider == 'docker') and plan.action ~= 'keep' then
         local d = new_dependency(op, project, plan)
         hold_port(op, d)
         d.say 'queued'
@@ -425,7 +571,10 @@ function M.start(op)
       error(e, 0)
     end
   end)
-  if #todo > 0 then
+  for _, user in ipairs(users) do
+    share(op, user.project, user.plan)
+  end
+  if #todo + #users > 0 then
     op.world:save(true)
   end
 end

@@ -42,7 +42,12 @@ function act.reset(op, item, record)
     end
   end
   local existed = fs.lstat(dir) ~= nil
-  if existed then
+  if require('envctl.deps.dockerd').answers(op.base_env) then
+    local docker = require 'envctl.deps.docker'
+    local removed = docker.remove(op.base_env, op.paths, item.project, item.id)
+    existed = existed or removed
+  end
+  if fs.lstat(dir) then
     -- Out of the way first: what is half deleted is never taken for data.
     local aside = dir .. '.deleted-' .. sys.random_hex(4)
     err.check(fs.rename(dir, aside), nil, nil, 'io_error')
@@ -55,11 +60,16 @@ end
 local function pg(op, item, record, program, argv, log)
   if item.id ~= 'postgres' then
     raise('not_supported', item, 'dump and restore are there for postgres only')
-  elseif not alive(record) then
+  end
+  local server = record
+  if record and record.scope == 'shared' then
+    server = deps_plan.record(op.world.doc, deps_plan.SHARED, item.id)
+  end
+  if not alive(server) then
     raise('dependency_not_running', item, 'is not running', 'start it first: envctl start --project ' .. item.project)
   end
   local plan = record.access or {}
-  local bin = record.bin and record.bin .. '/' .. program
+  local bin = server.bin and server.bin .. '/' .. program
   local path = bin and sys.which(bin) or sys.which(program, { path = op.base_env.PATH })
   if not path then
     raise('command_not_found', item, 'there is no ' .. program .. ' on this machine')
@@ -68,7 +78,7 @@ local function pg(op, item, record, program, argv, log)
     path, '-w', '-h', '127.0.0.1', '-p', ('%d'):format(record.final), '-U', plan.user or 'postgres',
   }
   table.move(argv, 1, #argv, #full + 1, full)
-  local password = op.request.password or record.data_dir and places.password(record.data_dir)
+  local password = record.data_dir and places.password(record.data_dir) or op.request.password
   local result = tool.run {
     argv = full, env = tool.env(op.base_env, { PGPASSWORD = password }), timeout_ms = LONG_MS, log = log,
   }

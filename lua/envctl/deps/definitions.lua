@@ -13,18 +13,19 @@ local M = {}
 ---@field ready {kind: string, timeout_ms: integer}
 ---@field stop {signal: string, timeout_ms: integer}
 ---@field scheme string of its URL
+---@field image string? of the docker provider
 
 ---@type table<string, envctl.deps.Definition>
 M.by_id = {
   postgres = {
     id = 'postgres', title = 'Postgres', order = 10, programs = { 'postgres', 'initdb' },
     user = { 'postgres', 'nobody' }, scheme = 'postgresql',
-    ready = { kind = 'query', timeout_ms = 60000 },
+    image = 'postgres:15-alpine', ready = { kind = 'query', timeout_ms = 60000 },
     stop = { signal = 'INT', timeout_ms = 10000 }, -- SIGTERM would wait for every client to leave
   },
   redis = {
     id = 'redis', title = 'Redis', order = 20, programs = { 'redis-server' }, user = { 'redis', 'nobody' },
-    scheme = 'redis', ready = { kind = 'ping', timeout_ms = 30000 },
+    scheme = 'redis', image = 'redis:7-alpine', ready = { kind = 'ping', timeout_ms = 30000 },
     stop = { signal = 'TERM', timeout_ms = 10000 },
   },
   supabase = {
@@ -59,16 +60,50 @@ function M.fill(text, find)
   end))
 end
 
--- A port that is not assigned yet: `open` turns it into a placeholder of the planner, after `${` was escaped.
+-- A number that is not assigned yet: `open_ports` turns it into a placeholder of the planner, after `${` was escaped.
 local function port_mark(id)
   return '\1' .. id .. '\1'
 end
 
---- Turns the marks of ports into placeholders.
+--- Turns the marks of numbers into placeholders.
 ---@param text string
 ---@return string
 function M.open_ports(text)
-  return (text:gsub('\1([%w_-]+)\1', '${ports.%1}'))
+  return (text:gsub('\1([%w_@-]+)\1', '${ports.%1}'))
+end
+
+--- Puts numbers where their marks are.
+---@param text string
+---@param numbers table<string, integer>
+---@return string
+function M.fill_ports(text, numbers)
+  return (text:gsub('\1([%w_@-]+)\1', function(id)
+    return numbers[id] and ('%d'):format(numbers[id])
+  end))
+end
+
+-- More than there are slots in practice; each costs Redis a few hundred bytes.
+M.REDIS_DATABASES = 2048
+
+--- How one project uses a server that others use too: a database and a role of its own, or a logical database.
+---@param id string
+---@param access envctl.deps.Access of the server
+---@param project string
+---@return envctl.deps.Access
+function M.share(id, access, project)
+  local own = {}
+  for k, v in pairs(access) do
+    own[k] = v
+  end
+  if id == 'postgres' then
+    local slug = project:lower():gsub('[^%w]+', '_'):gsub('^_+', ''):gsub('_+$', '')
+    local digest = require('envctl.host.hash').sha256(project):sub(1, 6)
+    own.name = (slug == '' and 'project' or slug:sub(1, 40)) .. '_' .. digest
+    own.user, own.password = own.name, M.token(id)
+  elseif id == 'redis' then
+    own.name = port_mark 'redis@db'
+  end
+  return own
 end
 
 local function secret(value)

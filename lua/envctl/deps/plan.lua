@@ -15,7 +15,7 @@ function M.wants(config)
   local out = {}
   for _, id in ipairs(config.dependencies) do
     local chosen = config.providers and config.providers[id]
-    if not chosen or chosen.provider ~= 'external' then
+    if not chosen or chosen.provider ~= 'external' and chosen.scope ~= 'shared' then
       local fixed = chosen and chosen.fixed
       out[#out + 1] = { id = id, base = not fixed and config.bases[id].port or nil, fixed = fixed, kind = 'dependency' }
     end
@@ -23,22 +23,81 @@ function M.wants(config)
   return out
 end
 
+--- The holder of what is shared by all projects. No project has such a name.
+M.SHARED = '@shared'
+
+--- Ports of servers that the projects share.
+---@param config table facts.config
+---@return envctl.plan.Want[]
+function M.shared_wants(config)
+  local out = {}
+  for _, id in ipairs(config.dependencies) do
+    local chosen = config.providers and config.providers[id]
+    if chosen and chosen.scope == 'shared' and chosen.provider ~= 'external' then
+      out[#out + 1] = {
+        id = id, base = not chosen.fixed and config.bases[id].port or nil, fixed = chosen.fixed, kind = 'dependency',
+      }
+    end
+  end
+  return out
+end
+
+--- Every number that a project's texts may ask for: its ports, those of shared servers, and its logical database.
+---@param assigned table<string, envctl.plan.Ports>
+---@param project string
+---@return table<string, integer>
+function M.numbers(assigned, project)
+  local out, own, shared = {}, assigned[project], assigned[M.SHARED]
+  for id, port in pairs(shared and shared.ports or {}) do
+    out[id] = port
+  end
+  for id, port in pairs(own.ports) do
+    out[id] = port
+  end
+  out['redis@db'] = own.slot % definitions.REDIS_DATABASES
+  return out
+end
+
+--- What services of a project are handed, by name.
+---@param facts table
+---@param project string
+---@return table<string, envctl.launch.Source>
+function M.sources(facts, project)
+  local out = {}
+  for _, id in ipairs(facts.config.dependencies) do
+    local chosen = facts.config.providers and facts.config.providers[id]
+    if chosen and chosen.access then
+      local access = chosen.scope == 'shared' and definitions.share(id, chosen.access, project) or chosen.access
+      for name, source in pairs(definitions.sources(id, access)) do
+        out[name] = source
+      end
+    end
+  end
+  return out
+end
+
 --- What dependencies hand to the services of a project, with ports filled in: the values of ${NAME} in scripts.
 ---@param facts table
----@param ports table<string, integer>
+---@param project string
+---@param numbers table<string, integer>
 ---@return table<string, string>
-function M.values(facts, ports)
+function M.values(facts, project, numbers)
   local out = {}
-  for name, source in pairs(facts.sources or {}) do
-    out[name] = source.value:gsub('\1([%w_-]+)\1', function(id)
-      return ports[id] and ('%d'):format(ports[id])
-    end)
+  for name, source in pairs(M.sources(facts, project)) do
+    out[name] = definitions.fill_ports(source.value, numbers)
   end
   return out
 end
 
 -- What makes a running dependency another one than the planned one.
-local MATERIAL = { 'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'secret_mark' }
+local MATERIAL = {
+  'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'secret_mark',
+}
+
+-- Of a project that uses a shared server nothing runs: it is set up whenever it is planned.
+local function is_user(entry, project)
+  return entry.scope == 'shared' and project ~= M.SHARED
+end
 
 local function digest_of(entry)
   local material = {}
@@ -60,6 +119,9 @@ end
 
 local function action_of(facts, project, entry)
   local record = M.record(facts.state, project, entry.id)
+  if is_user(entry, project) then
+    return record and record.plan_digest == entry.plan_digest and 'keep' or 'start', 'uses the shared server'
+  end
   if not record or not record.identity then
     return entry.provider == 'external' and 'keep' or 'start', 'is not running yet'
   end
@@ -74,12 +136,10 @@ local function action_of(facts, project, entry)
   return 'keep', 'runs and is unchanged'
 end
 
-local function provides(id, chosen, ports)
+local function provides(id, access, numbers)
   local out = {}
-  for name, source in pairs(definitions.sources(id, chosen.access or { host = 'localhost' })) do
-    out[name] = source.secret and MASK or source.value:gsub('\1([%w_-]+)\1', function(port_id)
-      return ('%d'):format(ports[port_id])
-    end)
+  for name, source in pairs(definitions.sources(id, access)) do
+    out[name] = source.secret and MASK or definitions.fill_ports(source.value, numbers)
   end
   return out
 end
@@ -97,12 +157,15 @@ end
 ---@param facts table
 ---@param project string
 ---@param id string
----@param ports table<string, integer> of the project
+---@param ports table<string, integer> numbers of the project
 ---@return table entry, string? password
 function M.build(facts, project, id, ports)
   local chosen = facts.config.providers[id]
   local definition = definitions.by_id[id]
-  local access = chosen.access or {}
+  local access = chosen.access or { host = 'localhost' }
+  if chosen.scope == 'shared' and project ~= M.SHARED then
+    access = definitions.share(id, access, project)
+  end
   local external = chosen.provider == 'external'
   local entry = {
     id = id,
@@ -110,11 +173,11 @@ function M.build(facts, project, id, ports)
     why = chosen.why,
     scope = chosen.scope or 'isolated',
     ports = external and {} or { [id] = ports[id] },
-    provides = provides(id, chosen, ports),
+    provides = provides(id, access, ports),
     ready = { kind = definition.ready.kind, timeout_ms = definition.ready.timeout_ms },
     needs = json.array {},
     version = chosen.version and tostring(chosen.version) or json.null,
-    database = access.name or json.null,
+    database = access.name and definitions.fill_ports(access.name, ports) or json.null,
     user = access.user or json.null,
     secret_mark = secret_mark(facts, project, id, access.password),
   }
@@ -122,6 +185,7 @@ function M.build(facts, project, id, ports)
     entry.host, entry.ports = access.host, { [id] = access.port }
   else
     entry.bin = chosen.bin or json.null
+    entry.image = chosen.image or json.null
     entry.program = chosen.bin and chosen.bin .. '/' .. definition.programs[1] or json.null
     entry.run_as = chosen.user and chosen.user.name or json.null
     entry.base = chosen.base

@@ -227,6 +227,39 @@ function M.command(d)
   }
 end
 
+--- Gives a project a role and a database of its own on a running server. What is there stays. Awaits.
+---@param d table the server
+---@param user {name: string, user: string, password: string}
+function M.share(d, user)
+  check_text(d, 'database', user.name)
+  local psql = sys.which(d.plan.bin .. '/psql') or sys.which('psql', { path = d.env.PATH })
+  if not psql then
+    err.raise('dependency_failed', d.short .. ': a shared server needs psql', { where = d.short })
+  end
+  local role, name = literal(user.user), literal(user.name)
+  local sql = table.concat({
+    'set log_min_error_statement = panic;',
+    ("select format('create role %%I login', %s) where not exists (select from pg_roles where rolname = %s) \\gexec")
+      :format(role, role),
+    ('alter role %s password %s;'):format(identifier(user.user), literal(user.password)),
+    ("select format('create database %%I owner %%I', %s, %s)"):format(name, role)
+      .. (' where not exists (select from pg_database where datname = %s) \\gexec'):format(name),
+    ('revoke connect on database %s from public;'):format(identifier(user.name)),
+  }, '\n') .. '\n'
+  local result = tool.run {
+    argv = {
+      psql, '-X', '-q', '-w', '-v', 'ON_ERROR_STOP=1', '-h', '127.0.0.1', '-p', ('%d'):format(d.port),
+      '-U', d.access.user, '-d', d.access.name, '-f', '-',
+    },
+    env = tool.env(d.env, { PGPASSWORD = d.access.password, PGCONNECT_TIMEOUT = '5' }),
+    input = sql,
+    timeout_ms = 60000,
+  }
+  if result.code ~= 0 then
+    failed(d, 'preparing the database of a project', result)
+  end
+end
+
 --- Whether a query succeeds. Awaits. A server without psql beside it counts as soon as it listens.
 ---@param d table
 ---@return boolean ok, string? why

@@ -61,6 +61,7 @@ function M.command(d)
     'logfile ""',
     'dir ' .. quote(d.dir .. '/data'),
     'appendonly yes',
+    'databases ' .. (d.plan.scope == 'shared' and require('envctl.deps.definitions').REDIS_DATABASES or 16),
     'requirepass ' .. quote(d.access.password),
   }
   if since(d, 6, 2) then

@@ -115,6 +115,22 @@ local function native(id, context)
   }
 end
 
+-- `auto` only believes a daemon that answers; one that is asked for by name may be anywhere.
+local function docker(id, settings, context, wanted, shared)
+  if shared then
+    return nil, 'docker: shared servers are native ones'
+  end
+  if context.docker == nil then
+    context.docker, context.docker_why = require('envctl.deps.dockerd').answers(require('envctl.host.sys').environ())
+  end
+  local remote = wanted == 'docker' and not require('envctl.deps.dockerd').socket(require('envctl.host.sys').environ())
+  if not context.docker and not remote then
+    return nil, context.docker_why
+  end
+  local image = settings:get(key_of(id, 'IMAGE')) or definitions.by_id[id].image
+  return { provider = 'docker', why = remote and 'docker: DOCKER_HOST is set' or context.docker_why, image = image }
+end
+
 local function external(id, settings)
   local key = key_of(id, 'URL')
   local url = settings:get(key)
@@ -146,14 +162,28 @@ local function choose(id, settings, context)
   if wanted == 'external' or (wanted == 'auto' and (settings:get(key_of(id, 'URL')) or '') ~= '') then
     local found, why, e = external(id, settings)
     return found, e or not found and problem(id, id .. ': ' .. why, 'set it, or choose another provider', where) or nil
-  elseif wanted == 'docker' then
-    return nil, problem(id, id .. ': this envctl cannot run it in docker', 'set ' .. key .. '=native', where)
   end
-  local found, why = native(id, context)
+  local shared = settings:get(key_of(id, 'SCOPE')) == 'shared'
+  local found, why, docker_why
+  if wanted ~= 'native' and definitions.by_id[id].image then
+    found, docker_why = docker(id, settings, context, wanted, shared)
+    if not found and wanted == 'docker' then
+      local e = problem(id, id .. ': ' .. docker_why, 'start the daemon, or set ' .. key .. '=native', where)
+      e.code = 'docker_unavailable'
+      return nil, e
+    end
+  end
+  if not found then
+    found, why = native(id, context)
+    if found and docker_why then
+      found.why = docker_why .. '; ' .. found.why
+    end
+  end
   if found then
     found.access = access[id](settings)
     return found
   end
+  why = docker_why and docker_why .. '; ' .. why or why
   return nil, problem(id, id .. ' is enabled, but there is no way to run it: ' .. why,
     'install it, set ' .. key_of(id, 'URL') .. ', or switch it off', where)
 end
@@ -164,7 +194,7 @@ local function fixed_port(id, settings)
   return math.type(port) == 'integer' and port or nil
 end
 
---- Fills facts.config.providers (id -> how it runs) and facts.sources; what cannot run becomes an error or, with
+--- Fills facts.config.providers (id -> how it runs); what cannot run becomes an error or, with
 --- ENVCTL_REQUIREMENTS_STRICT=false, a warning. Takes out what is switched off.
 ---@param ctx table
 ---@param facts table
@@ -185,28 +215,25 @@ function M.gather(ctx, facts)
     end
     return out
   end
-  local kept, providers, sources = {}, {}, {}
+  local kept, providers = {}, {}
   for _, id in ipairs(list) do
     local found, e = choose(id, settings, context)
     if found then
       kept[#kept + 1] = id
       found.base = base
       found.fixed = fixed_port(id, settings)
-      found.scope = 'isolated'
-      if found.provider == 'native' then
+      found.scope = found.provider ~= 'external' and settings:get(key_of(id, 'SCOPE')) or 'isolated'
+      if found.provider ~= 'external' then
         found.access.password = found.access.password or definitions.token(id)
       end
       providers[id] = found
-      for name, source in pairs(definitions.sources(id, found.access)) do
-        sources[name] = source
-      end
     elseif e then
       local strict = settings:get 'ENVCTL_REQUIREMENTS_STRICT' ~= false
       local problems = strict and facts.config_errors or facts.config_warnings
       problems[#problems + 1] = e
     end
   end
-  facts.config.dependencies, facts.config.providers, facts.sources = kept, providers, sources
+  facts.config.dependencies, facts.config.providers = kept, providers
 end
 
 return M

@@ -69,7 +69,9 @@ end
 
 local function ledger_entries(plan, scope)
   local wanted = {}
-  for _, project in ipairs(plan.projects) do
+  local holders = table.move(plan.projects, 1, #plan.projects, 1, {})
+  holders[#holders + 1] = plan.shared
+  for _, project in ipairs(holders) do
     for service, number in pairs(project.ports or {}) do
       wanted[#wanted + 1] = {
         scope = scope.id,

@@ -93,6 +93,7 @@ function M.run(op)
   end
   local swept, left = 0, 0
   if request.all then
+    require('envctl.deps.docker').sweep(sys.environ(), op.paths)
     swept, left = ending.sweep(op.paths)
     -- An update that changes nothing still sweeps what a killed writer of the port table left. Never a reason to fail.
     require('envctl.task').try(require('envctl.state.ports_table').update, op.paths, function() end)

@@ -112,6 +112,10 @@ function M.ports(facts, decide)
   for i, project in ipairs(facts.projects) do
     list[i] = { name = project.name, wants = M.wants(project, facts.config) }
   end
+  local shared = deps.shared_wants(facts.config)
+  if #shared > 0 then
+    list[#list + 1] = { name = deps.SHARED, wants = shared }
+  end
   local assigned = ports.assign_all(facts, list)
   if decide and ask_ports(facts, list, assigned, decide) then
     return ports.assign_all(facts, list)
@@ -228,7 +232,7 @@ function M.service_names(project)
 end
 
 local function scope_of(draft, project)
-  local own = draft.ports[project.name].ports
+  local own = deps.numbers(draft.ports, project.name)
   local addresses = {}
   for _, s in ipairs(project.services) do
     local port = own[s.name]
@@ -236,7 +240,7 @@ local function scope_of(draft, project)
   end
   return {
     project = project.name, root = project.root, ports = own, services = addresses, env = draft.facts.env or {},
-    sources = deps.values(draft.facts, own),
+    sources = deps.values(draft.facts, project.name, own),
   }
 end
 
@@ -307,7 +311,8 @@ local function plan_dependencies(draft, project)
   local out, facts = json.array {}, draft.facts
   for _, id in ipairs(facts.config.dependencies) do
     if facts.config.providers and facts.config.providers[id] then
-      local entry, password = deps.build(facts, project.name, id, draft.ports[project.name].ports)
+      local numbers = deps.numbers(draft.ports, project.name)
+      local entry, password = deps.build(facts, project.name, id, numbers)
       out[#out + 1] = entry
       -- Not the name of a service: no service begins with '@'.
       draft.secrets[project.name .. '/@' .. id] = password and { password = password } or nil
@@ -322,6 +327,27 @@ local function plan_dependencies(draft, project)
     end
   end
   return out
+end
+
+-- Servers that the projects of the repository share: once, beside the projects.
+local function plan_shared(draft)
+  local facts, result = draft.facts, draft.ports[deps.SHARED]
+  if not result then
+    return nil
+  end
+  local holder = { name = deps.SHARED, root = facts.control_root, services = {} }
+  for _, p in ipairs(result.problems) do
+    port_problem(draft, holder, p)
+  end
+  local list = json.array {}
+  for i, want in ipairs(deps.shared_wants(facts.config)) do
+    local entry, password = deps.build(facts, deps.SHARED, want.id, deps.numbers(draft.ports, deps.SHARED))
+    list[i] = entry
+    draft.secrets[deps.SHARED .. '/@' .. want.id] = password and { password = password } or nil
+  end
+  return {
+    name = deps.SHARED, root = facts.control_root, slot = result.slot, ports = result.ports, dependencies = list,
+  }
 end
 
 local function plan_project(draft, project)
@@ -429,6 +455,7 @@ local function build_plan(draft)
   for _, project in ipairs(facts.projects) do
     plan.projects[#plan.projects + 1] = plan_project(draft, project)
   end
+  plan.shared = #plan.projects > 0 and plan_shared(draft) or nil
   local actions, changes = reuse.actions(facts, plan)
   unknown_actions(draft, actions)
   -- Nothing planned and nothing to take down: there is no plan. What still runs of it has to be ended, though.

@@ -143,6 +143,9 @@ end
 ---@param opts envctl.GitCall
 ---@return envctl.GitResult
 function M.run(roots, opts)
+  if not task.current() then
+    err.raise('git_failed', 'git only runs inside of a task')
+  end
   local argv = arguments(M.program(roots), opts)
   local running = {}
   local closing <close> = setmetatable({}, { -- luacheck: ignore 211

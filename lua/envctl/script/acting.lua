@@ -85,10 +85,13 @@ function M.call(session, name, input, base_fn, opts)
   end
   local top = list[#list]
   local path = { 'override', name }
+  local refused -- what was said about a lower override's answer
   local output = session:ask({ op = 'point', fns = fns, input = input, path = path }, {
     entry = top.entry,
     fallback = { file = top.file, line = top.line, path = path },
-    original = base.original,
+    original = function(problem)
+      return problem.checked and refused or base.original(problem)
+    end,
     handlers = {
       base = function(message)
         local other = message.input
@@ -96,7 +99,12 @@ function M.call(session, name, input, base_fn, opts)
       end,
       check = function(message)
         local o = list[message.index] or error('no such override', 0)
-        outputs[message.index] = checked(point.output, json.strip_nulls(message.output), o, path)
+        local ok, result = task.try(checked, point.output, json.strip_nulls(message.output), o, path)
+        if not ok then
+          refused = result
+          error(result, 0)
+        end
+        outputs[message.index] = result
         return {}
       end,
     },

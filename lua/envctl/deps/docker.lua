@@ -1,0 +1,329 @@
+--- The docker provider, through the docker command: labelled containers and volumes, published on loopback only, named by immutable
+--- id in every command that changes something. Runs inside of the keeper.
+local fs = require 'envctl.host.fs'
+local sys = require 'envctl.host.sys'
+local procfs = require 'envctl.host.procfs'
+local hash = require 'envctl.host.hash'
+local err = require 'envctl.err'
+local json = require 'envctl.util.json'
+local tool = require 'envctl.deps.tool'
+
+local M = {}
+
+local LOOK_MS, CHANGE_MS, PULL_MS = 10000, 60000, 600000
+
+-- The password becomes a file inside of the container: arguments can be read by everybody on the host.
+local REDIS_START = [[umask 077
+printf 'bind * -::*\nport 6379\nappendonly yes\ndir /data\nrequirepass "%s"\n' "$REDIS_PASSWORD" >/tmp/envctl.conf
+exec redis-server /tmp/envctl.conf]]
+
+local KINDS = {
+  postgres = {
+    port = 5432, mount = '/var/lib/postgresql/data', command = {},
+    env = function(a)
+      return { POSTGRES_USER = a.user, POSTGRES_PASSWORD = a.password, POSTGRES_DB = a.name }
+    end,
+    -- Over TCP: while the image initialises the data, its server only has a unix socket.
+    check = 'PGPASSWORD="$POSTGRES_PASSWORD" psql -w -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB"'
+      .. ' -tAc "select 1"',
+    good = '^%s*1',
+  },
+  redis = {
+    port = 6379, mount = '/data', command = { 'sh', '-c', REDIS_START },
+    env = function(a)
+      return { REDIS_PASSWORD = a.password }
+    end,
+    check = 'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli ping',
+    good = 'PONG',
+  },
+}
+
+local function client(base_env)
+  local path = sys.which('docker', { path = base_env.PATH })
+  if not path then
+    err.raise('docker_unavailable', 'there is no docker command on PATH', {
+      hint = 'install it, or use another provider',
+    })
+  end
+  return path
+end
+
+local function unavailable(text, timed_out)
+  local lower = text:lower()
+  local message
+  if timed_out then
+    message = 'the docker daemon does not answer in time'
+  elseif lower:find('permission denied', 1, true) then
+    message = 'no permission to talk to the docker daemon'
+  elseif lower:find('cannot connect to the docker daemon', 1, true) or lower:find('connection refused', 1, true) then
+    message = 'the docker daemon does not run'
+  end
+  return message and err.new('docker_unavailable', message, { hint = tool.last_line(text) })
+end
+
+--- Runs the docker command. Awaits. A daemon that cannot be reached is an error of its own.
+---@param base_env table
+---@param args string[]
+---@param timeout_ms integer?
+---@return envctl.deps.Result
+function M.run(base_env, args, timeout_ms)
+  local argv = table.move(args, 1, #args, 2, { client(base_env) })
+  local env = require('envctl.keeper.child_env').clean(base_env)
+  local result = tool.run { argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS }
+  if result.code ~= 0 then
+    local e = unavailable(result.out, result.timed_out)
+    if e then
+      error(e, 0)
+    end
+  end
+  return result
+end
+
+-- A command that has to succeed; its answer without the white space around it.
+local function must(d, what, args, timeout_ms)
+  local result = M.run(d.base_env, args, timeout_ms)
+  if result.code ~= 0 then
+    err.raise('dependency_failed', ('%s: %s: %s'):format(d.short, what, tool.last_line(result.out)), {
+      where = d.short, data = { dependency = d.id },
+    })
+  end
+  return (result.out:match '^%s*(.-)%s*$')
+end
+
+-- One repository under two runtime roots is two scopes.
+local function scope_labels(paths)
+  return { 'envctl.scope=' .. paths.scope_id, 'envctl.root=' .. hash.sha256(paths.scope_dir):sub(1, 12) }
+end
+
+local function filters(paths, more)
+  local out = {}
+  for _, label in ipairs(scope_labels(paths)) do
+    out[#out + 1] = '--filter'
+    out[#out + 1] = 'label=' .. label
+  end
+  for _, label in ipairs(more or {}) do
+    out[#out + 1] = '--filter'
+    out[#out + 1] = 'label=' .. label
+  end
+  return out
+end
+
+local function own_labels(project, id)
+  return { 'envctl.project=' .. project, 'envctl.dependency=' .. id }
+end
+
+local function list(base_env, paths, more)
+  local args = { 'ps', '-a', '-q', '--no-trunc' }
+  local found = filters(paths, more)
+  table.move(found, 1, #found, #args + 1, args)
+  local ids = {}
+  local result = M.run(base_env, args)
+  for id in result.out:gmatch '%x+' do
+    ids[#ids + 1] = #id == 64 and id or nil
+  end
+  return ids
+end
+
+--- What the daemon says about a container, nil when it is gone.
+---@param base_env table
+---@param id string
+---@return table? {id, running, pid, status, exit_code, labels}
+function M.inspect(base_env, id)
+  local result = M.run(base_env, { 'inspect', '--type', 'container', '--format', '{{json .}}', id })
+  local doc = result.code == 0 and json.decode(result.out)
+  if type(doc) ~= 'table' or type(doc.State) ~= 'table' then
+    return nil
+  end
+  return {
+    id = doc.Id, running = doc.State.Running == true, pid = doc.State.Pid, status = doc.State.Status,
+    exit_code = doc.State.ExitCode, labels = doc.Config and doc.Config.Labels or {}, error = doc.State.Error,
+  }
+end
+
+local function volume_name(d)
+  local digest = hash.sha256(d.world.paths.scope_dir .. '\0' .. d.project.name):sub(1, 12)
+  return ('envctl-%s-%s-%s'):format(d.world.paths.scope_id, digest, d.id)
+end
+
+local function add_labels(args, paths, more)
+  for _, labels in ipairs { scope_labels(paths), more } do
+    for _, label in ipairs(labels) do
+      args[#args + 1] = '--label'
+      args[#args + 1] = label
+    end
+  end
+  return args
+end
+
+local function make_volume(d)
+  local name, paths = volume_name(d), d.world.paths
+  local args = add_labels({ 'volume', 'create' }, paths, own_labels(d.project.name, d.id))
+  args[#args + 1] = name
+  must(d, 'making its volume', args, CHANGE_MS)
+  local label = must(d, 'looking at its volume', {
+    'volume', 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name,
+  })
+  if label ~= paths.scope_id then
+    err.raise('dependency_failed', ('%s: the volume %s is not ours'):format(d.short, name), { where = d.short })
+  end
+  return name
+end
+
+local function pull(d)
+  if M.run(d.base_env, { 'image', 'inspect', '--format', '{{.Id}}', d.plan.image }).code == 0 then
+    return
+  end
+  d.say('preparing', 'pulling ' .. d.plan.image)
+  must(d, 'pulling ' .. d.plan.image, { 'pull', '-q', d.plan.image }, PULL_MS)
+end
+
+local function create(d, digest)
+  local kind, paths = KINDS[d.id], d.world.paths
+  local volume = make_volume(d)
+  local lines = {}
+  for name, value in pairs(kind.env(d.access)) do
+    if value:find '[\r\n]' then
+      err.raise('config_invalid', d.short .. ': line breaks in user, password or database', { where = d.short })
+    end
+    lines[#lines + 1] = name .. '=' .. value
+  end
+  table.sort(lines)
+  local env_file = d.dir .. '/container.env'
+  local gone <close> = setmetatable({}, { -- luacheck: ignore 211
+    __close = function()
+      fs.unlink(env_file)
+    end,
+  })
+  err.check(fs.write_atomic(env_file, table.concat(lines, '\n') .. '\n', { mode = 384, durable = false })) -- 0600
+  local args = add_labels({ 'create' }, paths, own_labels(d.project.name, d.id))
+  local rest = {
+    '--label', 'envctl.digest=' .. digest, '--label', 'envctl.run=' .. d.run_id, '--env-file', env_file,
+    '-v', volume .. ':' .. kind.mount, '-p', ('127.0.0.1:%d:%d'):format(d.port, kind.port), d.plan.image,
+  }
+  table.move(rest, 1, #rest, #args + 1, args)
+  table.move(kind.command, 1, #kind.command, #args + 1, args)
+  local id = must(d, 'creating the container', args, CHANGE_MS):match '(%x+)%s*$'
+  if not id or #id ~= 64 then
+    err.raise('dependency_failed', d.short .. ': docker gave no container id', { where = d.short })
+  end
+  return id
+end
+
+--- A container that runs: the one that is there when it is as wanted, else a new one on the same volume. Awaits.
+---@param d table
+---@return table container as from inspect
+function M.bring_up(d)
+  local digest = hash.sha256(d.plan.plan_digest .. '\0' .. d.access.password):sub(1, 16)
+  pull(d)
+  local id
+  for _, found in ipairs(list(d.base_env, d.world.paths, own_labels(d.project.name, d.id))) do
+    local there = M.inspect(d.base_env, found)
+    if there and not id and there.labels['envctl.digest'] == digest then
+      id = found
+    elseif there then
+      M.run(d.base_env, { 'stop', '-t', '10', found }, CHANGE_MS)
+      must(d, 'removing the old container', { 'rm', found }, CHANGE_MS)
+    end
+  end
+  id = id or create(d, digest)
+  d.container_id = id
+  local there = M.inspect(d.base_env, id)
+  if not there or not there.running then
+    d.release_port()
+    local started = M.run(d.base_env, { 'start', id }, CHANGE_MS)
+    there = M.inspect(d.base_env, id) -- the daemon knows better than an exit code
+    if not there or started.code ~= 0 and not there.running then
+      err.raise('dependency_failed', ('%s: %s'):format(d.short, tool.last_line(started.out)), { where = d.short })
+    end
+  end
+  return there
+end
+
+--- Whether it can be used, asked inside of the container. Awaits.
+---@param d table
+---@return boolean ok, string? why
+function M.usable(d)
+  local kind = KINDS[d.id]
+  local result = M.run(d.base_env, { 'exec', d.container_id, 'sh', '-c', kind.check }, LOOK_MS)
+  return result.code == 0 and result.out:find(kind.good) ~= nil, tool.last_line(result.out)
+end
+
+--- Copies the end of a container's output into its log file, for messages.
+---@param d table
+function M.keep_log(d)
+  local result = M.run(d.base_env, { 'logs', '--tail', '200', d.container_id })
+  if result.out ~= '' then
+    fs.write_atomic(d.log_path, result.out, { durable = false })
+  end
+end
+
+--- Stops a container, and looks whether it did. It stays for the next start, and so does its volume. Awaits; raises nothing.
+---@param base_env table
+---@param record table component
+---@param on_phase fun(record: table, phase: string, message: string?)
+---@return envctl.Ended
+function M.stop(base_env, record, on_phase)
+  local out = { name = record.name, was_alive = false, killed = false, stopped = false }
+  local ok, e = require('envctl.task').try(function()
+    local there = M.inspect(base_env, record.container_id)
+    if there and there.running then
+      out.was_alive = true
+      on_phase(record, 'stopping')
+      M.run(base_env, { 'stop', '-t', '10', record.container_id }, CHANGE_MS)
+      there = M.inspect(base_env, record.container_id)
+    end
+    out.stopped = not (there and there.running)
+  end)
+  if not ok and record.identity and procfs.alive(record.identity) == false then
+    out.stopped = true -- no daemon to ask, but its process is gone for certain
+  end
+  if out.stopped then
+    on_phase(record, out.was_alive and 'stopped' or 'kept')
+  else
+    out.message = record.name .. ': ' .. (ok and 'the container still runs' or e.message)
+  end
+  return out
+end
+
+--- Removes containers and volumes of one dependency of a project, by id and label. Awaits.
+---@param base_env table
+---@param paths table
+---@param project string
+---@param id string
+---@return boolean removed
+function M.remove(base_env, paths, project, id)
+  local labels, removed = own_labels(project, id), false
+  for _, container in ipairs(list(base_env, paths, labels)) do
+    removed = M.run(base_env, { 'rm', '-f', container }, CHANGE_MS).code == 0 or removed
+  end
+  local args = { 'volume', 'ls', '-q' }
+  local found = filters(paths, labels)
+  table.move(found, 1, #found, #args + 1, args)
+  for name in M.run(base_env, args).out:gmatch '[^\r\n]+' do
+    removed = M.run(base_env, { 'volume', 'rm', name }, CHANGE_MS).code == 0 or removed
+  end
+  return removed
+end
+
+--- Stops every container of this scope: also those that no record names. Awaits. Nothing to talk to is nothing to stop.
+---@param base_env table
+---@param paths table
+---@return integer count
+function M.sweep(base_env, paths)
+  if not require('envctl.deps.dockerd').answers(base_env) then
+    return 0
+  end
+  local count = 0
+  require('envctl.task').try(function()
+    for _, id in ipairs(list(base_env, paths)) do
+      local there = M.inspect(base_env, id)
+      if there and there.running then
+        count = count + 1
+        M.run(base_env, { 'stop', '-t', '10', id }, CHANGE_MS)
+      end
+    end
+  end)
+  return count
+end
+
+return M

@@ -1,0 +1,117 @@
+"""`envctl script …` and the promise that a script never stands in the way of stop, logs, help and their like."""
+
+import hashlib
+import shutil
+import time
+
+from lib import PATIENCE, TOP, check, contains, equal, main, test
+
+SCRIPT = """return {
+  envctl = 1,
+  services = { api = { command = "python3 -m http.server ${port}", port = 18099 } },
+  override = { ["plan.ports"] = function(base, ctx) return base(ctx) end },
+}
+"""
+
+
+def status(w, *args, **options):
+    return w.envctl("script", "status", "--json", *args, rc=0, **options).json()
+
+
+@test
+def trust_follows_every_byte(w):
+    w.services()
+    w.write(".envctl.lua", SCRIPT)
+    first = status(w)
+    equal(first["trusted"], False, "trusted")
+    equal(first["scripts"][0]["sha256"], hashlib.sha256(SCRIPT.encode()).hexdigest(), "sha256")
+    equal(first["scripts"][0]["path"], ".envctl.lua", "path")
+    equal(first["scripts"][0]["layer"], "script", "layer")
+    done = w.envctl("script", "trust", "--json", rc=0).json()
+    equal(done["trusted"][0]["sha256"], first["scripts"][0]["sha256"], "what was trusted")
+    equal(status(w)["trusted"], True, "trusted")
+    w.write(".envctl.lua", SCRIPT + " ")
+    equal(status(w)["trusted"], False, "trusted with a changed byte")
+    vouched = hashlib.sha256((SCRIPT + " ").encode()).hexdigest()
+    equal(status(w, env={"ENVCTL_TRUST": vouched})["trusted"], True, "trusted by the environment")
+    w.write(".envctl.lua", SCRIPT)
+    equal(status(w)["trusted"], True, "trusted")
+    equal(w.envctl("script", "untrust", "--json", rc=0).json()["removed"], 1, "removed")
+    equal(status(w)["trusted"], False, "trusted after untrust")
+
+
+@test
+def worktrees_share_trust(w):
+    w.services()
+    w.write(".envctl.lua", SCRIPT)
+    w.commit()
+    w.envctl("script", "trust", rc=0)
+    w.git("worktree", "add", "-q", str(w.base / "tree"))
+    equal(status(w, cwd=w.base / "tree")["trusted"], True, "trusted in a worktree")
+    (w.base / "tree/.envctl.lua").write_text(SCRIPT + "-- branch\n")
+    equal(status(w, cwd=w.base / "tree")["trusted"], False, "trusted with the branch's text")
+    equal(status(w)["trusted"], True, "trusted in the main tree")
+    w.git("worktree", "remove", "--force", str(w.base / "tree"))
+
+
+@test
+def check_says_file_line_and_path(w):
+    w.services()
+    w.write(".envctl.lua", 'return {\n  envctl = 1,\n  services = {\n    api = { command = "x",\n      port = "80a" } } }\n')
+    result = w.envctl("script", "check", rc=1)
+    contains(result.out, '.envctl.lua:5: services.api.port: expected an integer 1..65535, got "80a"', "text")
+    document = w.envctl("script", "check", "--json", rc=1).json()
+    equal(document["ok"], False, "ok")
+    equal(document["errors"][0]["where"], ".envctl.lua:5", "where")
+    equal(document["errors"][0]["code"], "script_invalid", "code")
+    w.write(".envctl.lua", SCRIPT)
+    equal(w.envctl("script", "check", "--json", rc=0).json()["errors"], [], "errors")
+    equal(w.envctl("script", "check", "--json", "--bundled", rc=0).json()["scripts"], [], "scripts with --bundled")
+
+
+@test
+def points_and_eject(w):
+    w.services()
+    w.write(".envctl.lua", SCRIPT)
+    names = [p["name"] for p in w.envctl("script", "points", "--json", rc=0).json()["points"]]
+    check("plan.ports" in names and len(names) >= 16, f"points: {names}")
+    contains(w.envctl("script", "points", "plan.ports", rc=0).out, "the ports of one project", "one point")
+    done = w.envctl("script", "eject", "plan.ports", "--json", rc=0).json()
+    equal(done["path"], "tools/envctl/plan_ports.lua", "path")
+    equal((w.repo / ".envctl.lua").read_text(), SCRIPT, "the user's script")
+    w.write(".envctl.lua", 'return { envctl = 1, override = { ["plan.ports"] = envctl.include("tools/envctl/plan_ports.lua") } }')
+    equal(w.envctl("script", "check", "--json", rc=0).json()["errors"], [], "errors of the ejected file")
+    equal(w.envctl("script", "eject", "plan.ports", "--json", rc=0).json()["path"], "tools/envctl/plan_ports-2.lua", "second path")
+    contains(w.envctl("script", "eject", "plan.port", rc=1).err, 'did you mean "plan.ports"?', "hint")
+    contains(w.envctl("script", "chekc", rc=1).err, 'did you mean "check"?', "hint")
+
+
+# A script that never ends, one that throws, one that is no Lua, one that nobody may use.
+BAD = ["while true do end", "error('no')", "return {", "return { envctl = 1, services = 1 }", None]
+
+
+@test(timeout=180)
+def bad_scripts_stand_in_nobodys_way(w):
+    w.services(backend="")
+    w.start()
+    for text in BAD:
+        path = w.write(".envctl.lua", text if text is not None else "return { envctl = 1 }")
+        path.chmod(0o666 if text is None else 0o644)
+        for args in (["show-state", "--json"], ["logs", "--logs-tail", "1"], ["help"], ["list-commands"], ["--version"]):
+            began = time.monotonic()
+            w.envctl(*args, rc=0)
+            check(time.monotonic() - began < 1.5 * PATIENCE, f"{args} took {time.monotonic() - began:.1f} s")
+        result = w.envctl("script", "check", rc=1)
+        contains(result.out + result.err, ".envctl.lua", "check")
+    w.stop_all()
+
+
+@test
+def the_example_is_right(w):
+    shutil.copytree(TOP / "examples/scripted", w.repo, dirs_exist_ok=True)
+    document = w.envctl("script", "check", "--json", rc=0).json()
+    equal((document["errors"], document["warnings"]), ([], []), "findings")
+    equal([i["path"] for i in document["scripts"][0]["includes"]], ["tools/envctl/env.lua"], "includes")
+
+
+main()
