@@ -4,8 +4,8 @@ return {
   services = {
     clock = {
       dir = "clock",
-      prepare = { { name = "build", command = "cc -O2 -o clock clock.c", inputs = { "clock.c" } } },
-      command = { "./clock", "${port}" },
+      command = "cc -O2 -o clock clock.c && exec ./clock ${port}",
+      shell = true,
       ready = { http = "/" },
     },
     api = {

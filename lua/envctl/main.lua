@@ -94,6 +94,15 @@ local function run(route, as_json)
   end)
 end
 
+-- A word that envctl does not know can be a command of the repository's scripts. Nil: it is not, or this is no repository.
+local function custom(argv, as_json)
+  local found, roots = pcall(require('envctl.repo.roots').find, {})
+  if not found or not require('envctl.script.layers').any(roots) then
+    return nil
+  end
+  return require('envctl.task').main(require('envctl.commands.custom').run, argv, as_json)
+end
+
 local function keeper(argument)
   return require('envctl.task').main(require('envctl.keeper.server').main, argument)
 end
@@ -118,7 +127,12 @@ return function()
   local as_json = router.wants_json(argv)
   local ok, route = xpcall(router.parse, traceback, argv)
   if not ok then
-    return fail(route, router.seen, as_json)
+    local code
+    if require('envctl.err').is(route) and route.code == 'unknown_command' then
+      ok, code = xpcall(custom, traceback, argv, as_json)
+      route = not ok and code or route
+    end
+    return ok and code or fail(route, router.seen, as_json)
   end
   as_json = route.flags.json == true
   local code

@@ -81,6 +81,7 @@ def image(docker, name, programs, extra=(), files=None, changes=()):
             info.size, info.mode = len(text.encode()), 0o755 if text.startswith("#!") else 0o644
             tar.addfile(info, io.BytesIO(text.encode()))
         for path in ("tmp", "data", "var/lib/postgresql/data"):
+            folders(path)
             info = tarfile.TarInfo(path)
             info.type, info.mode = tarfile.DIRTYPE, 0o1777
             tar.addfile(info)

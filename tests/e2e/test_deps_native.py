@@ -291,4 +291,23 @@ def shared_servers(w):
         check(not any(Proc.quick(p) for p in servers.values()), "they end with the last user")
 
 
+@test
+def a_command_of_the_users(w):
+    with Data(w):
+        background = w.write("redis.sh", "#!/bin/sh\nredis-server --port $1 --bind 127.0.0.1 --save '' >>/dev/null & \nexit 0\n", 0o755)
+        wrapper = w.write("wrap.sh", "#!/bin/sh\nredis-server --port $PORT --save ''\nexit 3\n", 0o755)
+        for command in ("redis-server --port {port} --save ''", f"{background} {{port}}", str(wrapper)):
+            configure(w, postgres=False, ENVCTL_REQUIREMENT_REDIS_CMD=f'"{command}"')
+            w.start()
+            part = components(w.saved_state())["redis"]
+            equal((part["provider"], part["success"]), ("command", True), "component")
+            check(Proc.quick(part["pid"]) is not None, "its process lives")
+            equal(get(backend_url(w), "/incr"), "1", "counter")
+            w.envctl("stop", "--headless", rc=0)
+            check(not listens(part["final"]), "its port is free")
+        configure(w, postgres=False, ENVCTL_REQUIREMENT_REDIS_CMD="false {port}")
+        failed = w.envctl("start", "--headless", "--json", rc=1).json()["error"]
+        equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
+
+
 main()

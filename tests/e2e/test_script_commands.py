@@ -1,8 +1,10 @@
 """`envctl script …` and the promise that a script never stands in the way of stop, logs, help and their like."""
 
 import hashlib
+import json
 import shutil
 import time
+import urllib.request
 
 from lib import PATIENCE, TOP, check, contains, equal, main, test
 
@@ -112,6 +114,26 @@ def the_example_is_right(w):
     document = w.envctl("script", "check", "--json", rc=0).json()
     equal((document["errors"], document["warnings"]), ([], []), "findings")
     equal([i["path"] for i in document["scripts"][0]["includes"]], ["tools/envctl/env.lua"], "includes")
+
+
+@test
+def the_example_runs(w):
+    shutil.copytree(TOP / "examples/scripted", w.repo, dirs_exist_ok=True)
+    ports = {"clock": w.port, "api": w.port + 1}
+    services = "".join(f"{name} = {{ port = {port} }}, " for name, port in ports.items())
+    w.write(".envctl.local.lua", f"return {{ envctl = 1, services = {{ {services} }} }}")
+    w.commit()
+    plan = w.envctl("explain-startup", "--json", rc=0).json()
+    equal((plan["decision"], [b["code"] for b in plan["blockers"]]), ("blocked", ["script_untrusted"]), "untrusted")
+    equal(w.envctl("--headless", "--json", rc=1).json()["error"]["code"], "script_untrusted", "start of the untrusted")
+    w.envctl("script", "trust", rc=0)
+    plan = w.envctl("explain-startup", "--json", rc=0).json()
+    w.start()
+    state = w.state()["state"]
+    equal(state["plan_digest"], plan["plan"]["digest"], "digest of what runs and of what was shown")
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/", timeout=10) as response:
+        equal(json.load(response)["project"], "Main", "what the override set")
+    w.stop_all()
 
 
 main()

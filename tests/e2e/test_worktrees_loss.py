@@ -218,6 +218,7 @@ def everything(w, t):
         "index": git(w, t, "ls-files", "-s", "-v"),
         "head": (git(w, t, "rev-parse", "HEAD"), git(w, t, "symbolic-ref", "-q", "HEAD", ok=False)),
         "reflog": git(w, t, "reflog"),
+        "staged": git(w, t, "diff", "--cached", "--binary"),
     }
 
 

@@ -171,6 +171,7 @@ function M.test_diff()
   lu.assertEquals(diff.changes({ a = { 1 } }, { a = { 1, 2 } }), { { path = 'a', before = { 1 }, after = { 1, 2 } } })
   lu.assertEquals(diff.changes({ a = json.null }, {}), {})
   lu.assertEquals(diff.changes('x', 'y', { label = 'Main' }), { { path = 'Main', before = 'x', after = 'y' } })
+  lu.assertEquals(diff.changes({ A = 1 }, { A = 2 }, { label = 'Main/api' })[1].path, 'Main/api.A')
   local masked = diff.changes({ env = {} }, { env = { API_TOKEN = 's3cret', PORT = '1' } }, {
     mask = function(name)
       return name:find 'TOKEN' ~= nil

@@ -102,6 +102,12 @@ end
 ---@return integer exit code
 function M.execute(ctx, opts)
   local removal = require 'envctl.repo.removal'
+  local flags = ctx.route.flags
+  if flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false or flags.blast_remove_main_volumes then
+    err.raise('not_available', ctx.route.command .. ' does not remove data of dependencies yet', {
+      hint = 'leave the option out; `envctl data reset --project NAME` before the removal does it',
+    })
+  end
   if not ctx.route.flags.dry_run then
     require('envctl.repo.worktrees').settle_pending(ctx)
   end

@@ -36,6 +36,8 @@ local function apply(ctx, view)
     for _, warning in ipairs(document.warnings or {}) do
       ctx.out.note('envctl: ' .. warning.message)
     end
+    local ready = {}
+    require('envctl.script.hooks').before_start(ctx, document.plan)
     local ok, result = task.try(client.request, ctx, {
       op = 'apply',
       command = ctx.route.command,
@@ -43,8 +45,14 @@ local function apply(ctx, view)
       plan = document.plan,
       secrets = secrets,
       env = base_env(ctx),
-    }, view.event)
+    }, function(event)
+      if event.phase == 'ready' then
+        ready[#ready + 1] = event
+      end
+      view.event(event)
+    end)
     if ok then
+      require('envctl.script.hooks').after_start(ctx, document.plan, ready)
       return result, document
     end
     if result.code ~= 'plan_stale' or attempt == MAX_REPLANS then
@@ -160,6 +168,9 @@ function M.run(ctx)
   end
   if ctx.route.flags.setup_worktree or ctx.route.flags.setup_worktrees then
     return require('envctl.commands.plan').run(ctx)
+  end
+  if ctx.mode == 'trees' then
+    require('envctl.repo.worktrees').settle_pending(ctx) -- a half-made worktree is none
   end
   local view = require('envctl.ui.progress').new(ctx)
   local result, document, failures

@@ -41,11 +41,18 @@ function M.execute(ctx, request, done)
   local client = require 'envctl.keeper.client'
   local view = require('envctl.ui.progress').new(ctx)
   local result
+  local hooks = require 'envctl.script.hooks'
+  hooks.around_stop(ctx, 'before_stop', request.names or {})
   do
     local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
     request.op, request.command = 'stop', ctx.route.command
     result = request_again(client, ctx, request, view.event)
   end
+  local ended = {}
+  for i, s in ipairs(result.stopped) do
+    ended[i] = s.name
+  end
+  hooks.around_stop(ctx, 'stopped', ended)
   if ctx.out.is_json then
     document(ctx, {
       stopped = result.stopped, swept = result.swept, dependencies = result.dependencies, found = true,

@@ -22,6 +22,8 @@ local SHARED = require('envctl.deps.plan').SHARED
 -- At most this many at once: starting a database is work for the whole machine.
 local AT_ONCE = 4
 
+local RUNS = { native = true, docker = true, command = true }
+
 local servers = { postgres = 'envctl.deps.postgres', redis = 'envctl.deps.redis' }
 
 local function requirement(world, project)
@@ -38,7 +40,7 @@ local function new_dependency(op, project, plan)
   local d = {
     id = plan.id, short = short, project = project, plan = plan, port = plan.ports[plan.id], base = plan.base,
     dir = plan.data, world = op.world, base_env = op.base_env, run_id = op.run.id,
-    server = plan.provider == 'docker' and require 'envctl.deps.docker' or require(servers[plan.id]),
+    server = require(plan.provider ~= 'native' and 'envctl.deps.' .. plan.provider or servers[plan.id]),
     log_path = op.run.dir .. '/' .. names.file(project.name .. '_' .. plan.id) .. '.txt',
   }
   if plan.run_as then
@@ -67,7 +69,7 @@ local function new_record(op, d)
     marker = d.marker, status = 'starting', plan_digest = plan.plan_digest, data_dir = d.dir, run_id = op.run.id,
     bin = plan.bin, access = { user = plan.user, name = plan.database },
     requested_port = d.port, url = M.url(d), stop = definitions.by_id[d.id].stop,
-    password_file = not op.secrets[d.project.name .. '/@' .. d.id] and d.dir .. '/password' or nil,
+    password_file = fs.lstat(d.dir .. '/password') and d.dir .. '/password' or nil,
   }
 end
 
@@ -97,7 +99,7 @@ local function launch(op, d)
   local process, message, code = proc.spawn {
     argv = tool.as_user(d.user, command.argv),
     env = d.env,
-    cwd = '/',
+    cwd = d.cwd or '/',
     stdin = command.input and 'pipe' or 'null',
     stdout = { log = d.log_path },
     stderr = 'stdout',
@@ -129,7 +131,13 @@ end
 
 local function own_listeners(record)
   local out = {}
-  for _, l in ipairs(procfs.listening { record.pid }) do
+  local pids = { record.pid }
+  if record.provider == 'command' then -- a shell may stand in front of what listens
+    for i, member in ipairs(procfs.members({ require('envctl.resume.observe').query(record) })[1]) do
+      pids[i] = member.pid
+    end
+  end
+  for _, l in ipairs(procfs.listening(pids)) do
     if l.port == record.final then
       out[#out + 1] = l
     end
@@ -171,6 +179,33 @@ local function not_ready(op, d, why)
   return e
 end
 
+-- A command that ended with 0 may have left a server behind: then that one is kept.
+local function took_over(op, d)
+  local svc = d.svc
+  if not d.server.left_behind or not svc.exited or svc.exited.code ~= 0 then
+    return false
+  end
+  local deadline = svc.started_mono + d.plan.ready.timeout_ms
+  while sys.mono_ms() < deadline do
+    local identity = d.server.left_behind(d)
+    if identity then
+      local record = d.record
+      record.identity, record.pid, record.exit = identity, identity.pid, nil
+      svc.exited = nil
+      svc.process:close()
+      svc.process = nil
+      svc.watch = proc.watch(identity, function()
+        op.world:on_leader_exit(svc, nil, nil)
+      end)
+      return svc.watch ~= nil
+    elseif #procfs.members { { marker = d.marker, log = d.log_path, cgroup = d.record.cgroup } }[1] == 0 then
+      return false
+    end
+    task.sleep(20)
+  end
+  return false
+end
+
 -- The first of usable, ended, or the budget.
 local function await_ready(op, d)
   local svc, record = d.svc, d.record
@@ -192,6 +227,9 @@ local function await_ready(op, d)
     end
     pause(svc, wait)
     wait = math.min(wait * 2, 50)
+  end
+  if took_over(op, d) then
+    return
   end
   error(not_ready(op, d, why), 0)
 end
@@ -262,6 +300,12 @@ local function bring_up(op, d)
     ok, why = d.server.usable(d)
     if ok then
       return
+    elseif not svc.watch then
+      -- It ended before it could be watched, or runs on another machine: the daemon is asked.
+      local now = d.server.inspect(op.base_env, d.container_id)
+      if not now or not now.running then
+        break
+      end
     end
     pause(svc, wait)
     wait = math.min(wait * 2, 500)
@@ -272,7 +316,9 @@ end
 local function start_one(op, d)
   d.say 'preparing'
   places.make(d.base, d.dir, d.user ~= nil)
-  d.access.password = d.access.password or places.make_password(d.dir)
+  if d.plan.provider ~= 'command' then
+    d.access.password = d.access.password or places.make_password(d.dir)
+  end
   if d.plan.provider == 'docker' then
     bring_up(op, d)
   else
@@ -549,7 +595,7 @@ function M.start(op)
         users[#users + 1] = { project = project, plan = plan }
       elseif plan.provider == 'external' then
         requirement(op.world, project.name).components[plan.id] = external_record(project, plan)
-      elseif (plan.provider == 'native' or plan.provider == 'docker') and plan.action ~= 'keep' then
+      elseif RUNS[plan.provider] and plan.action ~= 'keep' then
         local d = new_dependency(op, project, plan)
         hold_port(op, d)
         d.say 'queued'

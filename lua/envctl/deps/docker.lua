@@ -10,7 +10,7 @@ local tool = require 'envctl.deps.tool'
 
 local M = {}
 
-local LOOK_MS, CHANGE_MS, PULL_MS = 10000, 60000, 600000
+local PING_MS, LOOK_MS, CHANGE_MS, PULL_MS = 3000, 10000, 60000, 600000
 
 -- The password becomes a file inside of the container: arguments can be read by everybody on the host.
 local REDIS_START = [[umask 077
@@ -53,9 +53,9 @@ local function unavailable(text, timed_out)
   local message
   if timed_out then
     message = 'the docker daemon does not answer in time'
-  elseif lower:find('permission denied', 1, true) then
+  elseif lower:find('permission denied while trying to connect', 1, true) then
     message = 'no permission to talk to the docker daemon'
-  elseif lower:find('cannot connect to the docker daemon', 1, true) or lower:find('connection refused', 1, true) then
+  elseif lower:find('cannot connect to the docker daemon', 1, true) or lower:find('error during connect', 1, true) then
     message = 'the docker daemon does not run'
   end
   return message and err.new('docker_unavailable', message, { hint = tool.last_line(text) })
@@ -71,12 +71,18 @@ function M.run(base_env, args, timeout_ms)
   local env = require('envctl.keeper.child_env').clean(base_env)
   local result = tool.run { argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS }
   if result.code ~= 0 then
-    local e = unavailable(result.out, result.timed_out)
+    -- What a program inside of a container says is not about the daemon.
+    local e = args[1] ~= 'exec' and args[1] ~= 'logs' and unavailable(result.out, result.timed_out)
     if e then
       error(e, 0)
     end
   end
   return result
+end
+
+-- A daemon that accepts and says nothing is told apart here, before anything waits for long.
+local function ping(base_env)
+  return M.run(base_env, { 'version', '--format', '{{.Server.Version}}' }, PING_MS).out:match '[%w.-]+'
 end
 
 -- A command that has to succeed; its answer without the white space around it.
@@ -214,6 +220,7 @@ end
 ---@return table container as from inspect
 function M.bring_up(d)
   local digest = hash.sha256(d.plan.plan_digest .. '\0' .. d.access.password):sub(1, 16)
+  ping(d.base_env)
   pull(d)
   local id
   for _, found in ipairs(list(d.base_env, d.world.paths, own_labels(d.project.name, d.id))) do
@@ -265,6 +272,7 @@ end
 function M.stop(base_env, record, on_phase)
   local out = { name = record.name, was_alive = false, killed = false, stopped = false }
   local ok, e = require('envctl.task').try(function()
+    ping(base_env)
     local there = M.inspect(base_env, record.container_id)
     if there and there.running then
       out.was_alive = true
@@ -277,9 +285,9 @@ function M.stop(base_env, record, on_phase)
   if not ok and record.identity and procfs.alive(record.identity) == false then
     out.stopped = true -- no daemon to ask, but its process is gone for certain
   end
-  if out.stopped then
-    on_phase(record, out.was_alive and 'stopped' or 'kept')
-  else
+  if out.stopped and out.was_alive then
+    on_phase(record, 'stopped')
+  elseif not out.stopped then
     out.message = record.name .. ': ' .. (ok and 'the container still runs' or e.message)
   end
   return out
@@ -315,6 +323,7 @@ function M.sweep(base_env, paths)
   end
   local count = 0
   require('envctl.task').try(function()
+    ping(base_env)
     for _, id in ipairs(list(base_env, paths)) do
       local there = M.inspect(base_env, id)
       if there and there.running then

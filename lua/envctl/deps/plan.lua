@@ -91,7 +91,8 @@ end
 
 -- What makes a running dependency another one than the planned one.
 local MATERIAL = {
-  'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'secret_mark',
+  'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'command',
+  'secret_mark',
 }
 
 -- Of a project that uses a shared server nothing runs: it is set up whenever it is planned.
@@ -186,6 +187,10 @@ function M.build(facts, project, id, ports)
   else
     entry.bin = chosen.bin or json.null
     entry.image = chosen.image or json.null
+    entry.command = chosen.command and json.array(chosen.command) or json.null
+    if chosen.command then
+      entry.ready.kind = 'tcp'
+    end
     entry.program = chosen.bin and chosen.bin .. '/' .. definition.programs[1] or json.null
     entry.run_as = chosen.user and chosen.user.name or json.null
     entry.base = chosen.base

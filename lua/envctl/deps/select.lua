@@ -131,6 +131,29 @@ local function docker(id, settings, context, wanted, shared)
   return { provider = 'docker', why = remote and 'docker: DOCKER_HOST is set' or context.docker_why, image = image }
 end
 
+-- A command of the user's. What it listens with is what the configuration says, defaults included.
+local function command(id, settings)
+  local key = 'ENVCTL_REQUIREMENT_' .. id:upper() .. '_CMD'
+  local text = settings:get(key)
+  if not text or text == '' or not access[id] then
+    return nil
+  end
+  local where = where_of(settings:origin(key))
+  local parse = require 'envctl.detect.command'
+  local words, why = parse.split(text)
+  if not words or #words == 0 then
+    return nil, { code = 'config_invalid', message = key .. ': ' .. (why or 'is empty'), where = where }
+  end
+  for i, word in ipairs(words) do
+    words[i] = parse.to_template(word)
+  end
+  local reach = access[id](settings)
+  if id == 'postgres' then
+    reach.password = settings:get 'DB_PASSWORD'
+  end
+  return { provider = 'command', why = key .. ' is set', command = words, access = reach }
+end
+
 local function external(id, settings)
   local key = key_of(id, 'URL')
   local url = settings:get(key)
@@ -162,6 +185,10 @@ local function choose(id, settings, context)
   if wanted == 'external' or (wanted == 'auto' and (settings:get(key_of(id, 'URL')) or '') ~= '') then
     local found, why, e = external(id, settings)
     return found, e or not found and problem(id, id .. ': ' .. why, 'set it, or choose another provider', where) or nil
+  end
+  local own, broken = command(id, settings)
+  if own or broken then
+    return own, broken
   end
   local shared = settings:get(key_of(id, 'SCOPE')) == 'shared'
   local found, why, docker_why
@@ -222,8 +249,9 @@ function M.gather(ctx, facts)
       kept[#kept + 1] = id
       found.base = base
       found.fixed = fixed_port(id, settings)
-      found.scope = found.provider ~= 'external' and settings:get(key_of(id, 'SCOPE')) or 'isolated'
-      if found.provider ~= 'external' then
+      local ours = found.provider == 'native' or found.provider == 'docker'
+      found.scope = ours and settings:get(key_of(id, 'SCOPE')) or 'isolated'
+      if ours then
         found.access.password = found.access.password or definitions.token(id)
       end
       providers[id] = found

@@ -45,9 +45,9 @@ function M.check(looked)
   end
 end
 
--- Services of the projects in the saved state, by display name.
+-- Services of the projects in the saved state by display name, and those that have dependencies of their own.
 local function recorded(ctx, list)
-  local wanted, names, logs = {}, {}, {}
+  local wanted, names, logs, dependencies = {}, {}, {}, {}
   for _, p in ipairs(list) do
     wanted[p.name] = true
   end
@@ -59,16 +59,20 @@ local function recorded(ctx, list)
       logs[record.project][path.base(record.log_path or '/')] = true
     end
   end
+  for project in pairs(doc and doc.requirements or {}) do
+    dependencies[#dependencies + 1] = wanted[project] and project or nil
+  end
   table.sort(names)
-  return names, logs
+  table.sort(dependencies)
+  return names, logs, dependencies
 end
 
 --- Stops what runs in the projects, and raises when something does not end. Awaits.
 ---@return string[] names of what was stopped, table<string, table<string, boolean>> logs names of log files per project
 function M.stop(ctx, list)
   require('envctl.state.paths').check(ctx.paths)
-  local names, logs = recorded(ctx, list)
-  if #names == 0 then
+  local names, logs, dependencies = recorded(ctx, list)
+  if #names + #dependencies == 0 then
     return names, logs
   end
   local client = require 'envctl.keeper.client'
@@ -77,6 +81,7 @@ function M.stop(ctx, list)
   for attempt = 1, 3 do
     local ok, result = task.try(client.request, ctx, {
       op = 'stop', command = ctx.route.command, names = json.array(names),
+      dependencies = #dependencies > 0 and json.array(dependencies) or nil,
     }, view.event)
     if ok then
       for _, s in ipairs(result.stopped) do

@@ -53,17 +53,20 @@ local function shown(v, name, mask)
   return setmetatable(out, getmetatable(v))
 end
 
-local function put(out, path, before, after, mask)
+local function put(out, path, before, after, opts)
   if #out >= MAX_CHANGES then
     return
   end
-  local name = tostring(path[#path])
+  local name, text, label = tostring(path[#path]), marks.path(path), opts.label
+  if label then
+    text = label .. ((text == '' or text:sub(1, 1) == '[') and '' or '.') .. text
+  end
   out[#out + 1] = {
-    path = marks.path(path), before = shown(before, name, mask), after = shown(after, name, mask),
+    path = text, before = shown(before, name, opts.mask), after = shown(after, name, opts.mask),
   }
 end
 
-local function walk(out, before, after, path, mask)
+local function walk(out, before, after, path, opts)
   before, after = known(before), known(after)
   if equal(before, after) then
     return
@@ -71,7 +74,7 @@ local function walk(out, before, after, path, mask)
   local maps = is_map(before) and is_map(after)
   local lists = not maps and type(before) == 'table' and type(after) == 'table' and #before == #after and #before > 0
   if not maps and not lists then
-    put(out, path, before, after, mask)
+    put(out, path, before, after, opts)
     return
   end
   local keys, seen = {}, {}
@@ -92,7 +95,7 @@ local function walk(out, before, after, path, mask)
   local n = #path + 1
   for _, k in ipairs(keys) do
     path[n] = k
-    walk(out, before[k], after[k], path, mask)
+    walk(out, before[k], after[k], path, opts)
     path[n] = nil
   end
 end
@@ -100,12 +103,11 @@ end
 --- The differences, in the order of their paths. A list of another length is one change.
 ---@param before any
 ---@param after any
----@param opts? {label: string?, mask: (fun(name: string, value: string): boolean)?} label: first part of every path
+---@param opts? {label: string?, mask: (fun(name: string, value: string): boolean)?} label: what every path begins with
 ---@return {path: string, before: any, after: any}[]
 function M.changes(before, after, opts)
-  opts = opts or {}
   local out = json.array {}
-  walk(out, before, after, opts.label and { opts.label } or {}, opts.mask)
+  walk(out, before, after, {}, opts or {})
   return out
 end
 

@@ -27,44 +27,51 @@ end
 
 M.copy = copy
 
-local function key_of(path, last)
-  local parts = {}
-  for i = 1, last or #path do
-    parts[i] = tostring(path[i])
-  end
-  return table.concat(parts, '\0')
-end
-
----@class envctl.script.Origins
+---@class envctl.script.Origins a tree: origin of a value, and below it those of its parts
 local Origins = {}
 Origins.__index = Origins
+
+local function node_at(self, path)
+  local node = self.root
+  for _, key in ipairs(path) do
+    node = node.parts and node.parts[key]
+    if not node then
+      return nil
+    end
+  end
+  return node
+end
 
 --- Where the value at a path is from; a table is from where it was changed last.
 ---@param path (string|integer)[]
 ---@return envctl.script.Origin?
 function Origins:of(path)
-  return self.map[key_of(path)]
+  local node = node_at(self, path)
+  return node and node.origin
 end
 
 --- Notes that the value at a path is from here, and so is what it is part of.
 function Origins:touch(path, origin)
-  for i = 1, #path do
-    self.map[key_of(path, i)] = origin
+  local node = self.root
+  for _, key in ipairs(path) do
+    node.parts = node.parts or {}
+    node.parts[key] = node.parts[key] or {}
+    node = node.parts[key]
+    node.origin = origin
   end
 end
 
+--- Forgets where the parts of a value are from.
 function Origins:forget(path)
-  local prefix = key_of(path) .. '\0'
-  for k in pairs(self.map) do
-    if k:sub(1, #prefix) == prefix then
-      self.map[k] = nil
-    end
+  local node = node_at(self, path)
+  if node then
+    node.parts = nil
   end
 end
 
 ---@return envctl.script.Origins
 function M.origins()
-  return setmetatable({ map = {} }, Origins)
+  return setmetatable({ root = {} }, Origins)
 end
 
 local function same(a, b)

@@ -1,0 +1,97 @@
+--- Hooks of a repository around a start and a stop. They need trust; without scripts, or without hooks, nothing happens.
+local M = {}
+
+local function run(session, ctx, event, project, ev)
+  local functions = require('envctl.script.api').for_terminal(ctx, project.root)
+  session:run_hook(event, ev, functions)
+end
+
+local function has(session, ...)
+  for _, event in ipairs { ... } do
+    if session.hooks[event] then
+      return true
+    end
+  end
+  return false
+end
+
+local function names_of(project)
+  local out = require('envctl.util.json').array {}
+  for i, s in ipairs(project.services) do
+    out[i] = s.name
+  end
+  return out
+end
+
+--- Before the first service of each project starts. Raises hook_failed. Awaits.
+---@param ctx envctl.Context
+---@param plan table
+function M.before_start(ctx, plan)
+  local session = ctx:scripts()
+  if not session or not has(session, 'before_start') then
+    return
+  end
+  for _, project in ipairs(plan.projects) do
+    run(session, ctx, 'before_start', project, {
+      project = project.name, mode = project.mode, root = project.root, services = names_of(project),
+      ports = project.ports,
+    })
+  end
+end
+
+--- After everything is ready: service.ready for each service that was started now, then started for each project.
+---@param ctx envctl.Context
+---@param plan table
+---@param ready table[] progress events of the services that became ready
+function M.after_start(ctx, plan, ready)
+  local session = ctx:scripts()
+  if not session or not has(session, 'service.ready', 'started') then
+    return
+  end
+  local by_name = {}
+  for _, project in ipairs(plan.projects) do
+    by_name[project.name] = project
+  end
+  for _, event in ipairs(ready) do
+    local project = by_name[event.project]
+    if project then
+      run(session, ctx, 'service.ready', project, {
+        project = event.project, service = event.service, port = event.port, url = event.url, mode = project.mode,
+        root = project.root,
+      })
+    end
+  end
+  for _, project in ipairs(plan.projects) do
+    run(session, ctx, 'started', project, {
+      project = project.name, mode = project.mode, root = project.root, services = names_of(project),
+    })
+  end
+end
+
+--- Around a stop: best effort. Scripts that are not trusted, or fail, never change what stop does.
+---@param ctx envctl.Context
+---@param event 'before_stop'|'stopped'
+---@param names string[] display names of the services
+function M.around_stop(ctx, event, names)
+  local task, json = require 'envctl.task', require 'envctl.util.json'
+  local ok, e = task.try(function()
+    local session = require('envctl.script.host').open(ctx, { trusted_only = true })
+    if not session then
+      return
+    end
+    local closing <close> = setmetatable({}, { -- luacheck: ignore 211
+      __close = function()
+        session:close()
+      end,
+    })
+    session:load()
+    if has(session, event) then
+      run(session, ctx, event, { root = ctx.roots.execution_root }, { services = json.array(names) })
+    end
+  end)
+  if not ok then
+    ctx.out.note('envctl: ' .. event .. ': ' .. require('envctl.ui.clean').text(e.message) .. ' (stop goes on)')
+  end
+end
+
+return M
