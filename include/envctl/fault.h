@@ -1,4 +1,5 @@
-// Switches for the teeth tests: a build with ENVCTL_FAULTS can turn a mechanism off, to show that its test would notice.
+// Switches for the teeth tests: a build with ENVCTL_FAULTS can turn a mechanism off, to show that its test would
+// notice.
 #ifndef ENVCTL_FAULT_H
 #define ENVCTL_FAULT_H
 

@@ -33,8 +33,8 @@ bool ec_git_head_read(ec_git_head *out, const char *git_dir, ec_err *err);
 /// First line of a small file, without white space at its end. False when it cannot be read.
 bool ec_git_read_line(char *out, size_t size, const char *path);
 
-/// Counts of a working tree's state. Errors: EGIT_MISSING (no libgit2 on this machine), EGIT_UNSUPPORTED (libgit2 cannot read
-/// this repository; use the git command).
+/// Counts of a working tree's state. Errors: EGIT_MISSING (no libgit2 on this machine), EGIT_UNSUPPORTED (libgit2
+/// cannot read this repository; use the git command).
 bool ec_git_status(ec_git_counts *out, const char *root, ec_err *err);
 /// Whether libgit2 was loaded into this process.
 bool ec_git_loaded(void);

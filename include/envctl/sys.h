@@ -11,8 +11,8 @@
 /// Writes all of `data`. Errors: errno names; EPIPE when the reader is gone (SIGPIPE is ignored).
 bool ec_write_all(int fd, const void *data, size_t size, ec_err *err);
 
-/// Finds a program. A `name` with '/' is only checked. Otherwise each absolute entry of `path` that is not `avoid` or below it
-/// is tried; relative entries are skipped. `out` gets the absolute path (at most `size` bytes with the NUL).
+/// Finds a program. A `name` with '/' is only checked. Otherwise each absolute entry of `path` that is not `avoid` or
+/// below it is tried; relative entries are skipped. `out` gets the absolute path (at most `size` bytes with the NUL).
 /// Errors: ENOENT, EACCES (found, not executable), EISDIR, ENAMETOOLONG.
 bool ec_which(char *out, size_t size, const char *name, const char *path, const char *avoid, ec_err *err);
 

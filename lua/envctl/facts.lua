@@ -347,7 +347,7 @@ function M.gather(ctx, opts)
     projects = {},
   }
   read_saved(facts, ctx)
-  require('envctl.deps.select').gather(ctx, facts)
+  require('envctl.deps.select').gather(ctx, facts, flags)
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
   local plans = plan_files(ctx, facts, route)
   facts.preselected = mode == 'trees' and preselected(facts, plans) or {}

@@ -107,11 +107,9 @@ static bool fail_write(ec_err *err, int why, const char *path)
 {
     struct statvfs vfs;
     char dir[PATH_MAX];
-    snprintf(dir, sizeof dir, "%s", path);
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        *slash = '\0';
-    if (why == ENOSPC && statvfs(*dir ? dir : "/", &vfs) == 0)
+    const char *slash = strrchr(path, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if (why == ENOSPC && statvfs(dir, &vfs) == 0)
         return ec_err_set(err, "ENOSPC", "%s: no space left on device (%llu KiB free)", path,
                           (unsigned long long)vfs.f_bavail * vfs.f_frsize / 1024);
     return ec_err_errno(err, why, "%s", path);
@@ -168,8 +166,8 @@ bool ec_fs_write_atomic(const char *path, const void *data, size_t size, mode_t 
     return ok || fail_write(err, why, path);
 }
 
-// Whoever appends holds the file's lock, or it could take half of another's line for a torn one, or cut it off. A holder that
-// somebody stopped is not waited for for ever.
+// Whoever appends holds the file's lock, or it could take half of another's line for a torn one, or cut it off. A
+// holder that somebody stopped is not waited for for ever.
 static void lock_for_append(int fd)
 {
     const struct timespec pause = {0, 1000000};
@@ -195,7 +193,7 @@ bool ec_fs_append(const char *path, const void *data, size_t size, ec_err *err)
     if (st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) != 1)
         last = '\n';
     // A torn last line (of a writer that was killed) must not swallow ours.
-    bool torn = last != '\n';
+    bool torn = last != '\n' && !ec_fault("no_fresh_line");
     char *line = ec_xcalloc(1, size + 1);
     line[0] = '\n';
     memcpy(line + torn, data, size);
@@ -216,6 +214,8 @@ bool ec_fs_append(const char *path, const void *data, size_t size, ec_err *err)
 bool ec_fs_mkdirs(const char *path, mode_t mode, ec_err *err)
 {
     char part[PATH_MAX];
+    if (!*path)
+        return ec_err_errno(err, ENOENT, "empty path");
     if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)
         return ec_err_errno(err, ENAMETOOLONG, "%s", path);
     for (char *p = part + 1;; p++) {
@@ -267,37 +267,102 @@ bool ec_fs_secure_dir(const char *path, bool create, ec_err *err)
     return ok;
 }
 
-// Depth is bounded: these are our own trees.
-enum { MAX_DEPTH = 64 };
+// A tree may be deeper than there are descriptors, and deeper than PATH_MAX: only the directory at hand is open, and
+// the way back is "..", which has to be the directory that we came from.
+typedef struct level {
+    dev_t dev; // of the directory above
+    ino_t ino;
+    char name[NAME_MAX + 1]; // in it
+} level;
 
-static bool remove_entries(int dirfd, const char *path, int depth, ec_err *err)
+typedef struct removal {
+    const char *path; // for messages
+    int fd;           // the directory at hand
+    level *levels;
+    size_t depth, room;
+    ec_err *err;
+} removal;
+
+static bool removal_failed(const removal *r, int why, const char *name)
 {
-    DIR *dir = fdopendir(dirfd); // owns dirfd
+    eb_buf at = {0};
+    eb_adds(&at, r->path);
+    for (size_t i = 0; i < r->depth && at.size < PATH_MAX; i++) {
+        eb_addc(&at, '/');
+        eb_adds(&at, r->levels[i].name);
+    }
+    ec_err_errno(r->err, why, "%s/%s", at.data, name);
+    eb_free(&at);
+    return false;
+}
+
+static bool descend(removal *r, int sub, const char *name)
+{
+    struct stat st;
+    if (fstat(r->fd, &st) != 0) {
+        int why = errno;
+        close(sub);
+        return removal_failed(r, why, name);
+    }
+    if (r->depth == r->room) {
+        r->room = r->room ? 2 * r->room : 16;
+        r->levels = ec_xrealloc(r->levels, r->room * sizeof *r->levels);
+    }
+    level *l = &r->levels[r->depth++];
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+    snprintf(l->name, sizeof l->name, "%s", name);
+    close(r->fd);
+    r->fd = sub;
+    return true;
+}
+
+// Leaves the directory at hand, which is empty, and removes it.
+static bool ascend(removal *r)
+{
+    const level *l = &r->levels[--r->depth];
+    struct stat st;
+    int up = openat(r->fd, "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (up < 0)
+        return removal_failed(r, errno, l->name);
+    close(r->fd);
+    r->fd = up;
+    if (fstat(up, &st) != 0)
+        return removal_failed(r, errno, l->name);
+    if (st.st_dev != l->dev || st.st_ino != l->ino) // somebody moved it: what is above is not ours to touch
+        return ec_err_set(r->err, "EBUSY", "%s: %s was moved while it was removed", r->path, l->name);
+    return ec_fs_ops.unlinkat(up, l->name, AT_REMOVEDIR) == 0 || removal_failed(r, errno, l->name);
+}
+
+// Removes what is not a directory. Stops at the first that is and returns it open in *sub, its name in `name`; -1 when
+// the directory at hand is empty, -2 when it has to be looked at again.
+static bool remove_files(removal *r, int *sub, char name[NAME_MAX + 1])
+{
+    int again = openat(r->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); // closedir closes it
+    DIR *dir = again < 0 ? NULL : fdopendir(again);
     if (!dir) {
-        close(dirfd);
-        return ec_err_errno(err, errno, "%s", path);
+        int why = errno;
+        if (again >= 0)
+            close(again);
+        return removal_failed(r, why, ".");
     }
     bool ok = true;
     struct dirent *e;
-    while (ok && (e = readdir(dir))) {
+    *sub = -1;
+    while (ok && *sub < 0 && (e = readdir(dir))) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
-        if (ec_fs_ops.unlinkat(dirfd, e->d_name, 0) == 0)
+        *sub = -2;
+        if (ec_fs_ops.unlinkat(r->fd, e->d_name, 0) == 0)
             continue;
         int why = errno;
-        int sub = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (sub < 0 || depth >= MAX_DEPTH) {
-            if (sub < 0 && errno != ENOTDIR && errno != ELOOP)
-                why = errno; // a directory that cannot be opened; otherwise what unlink said
-            ok = ec_err_errno(err, sub < 0 ? why : ELOOP, "%s/%s", path, e->d_name);
-            if (sub >= 0)
-                close(sub);
-            break;
-        }
-        ok = remove_entries(sub, path, depth + 1, err) &&
-             (ec_fs_ops.unlinkat(dirfd, e->d_name, AT_REMOVEDIR) == 0 ||
-              ec_err_errno(err, errno, "%s/%s", path, e->d_name));
-        rewinddir(dir);
+        *sub = openat(r->fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        snprintf(name, NAME_MAX + 1, "%s", e->d_name);
+        // A directory that cannot be opened; otherwise what unlink said. Gone by itself is fine.
+        if (*sub < 0 && errno != ENOENT)
+            ok = removal_failed(r, errno == ENOTDIR || errno == ELOOP ? why : errno, name);
+        else if (*sub < 0)
+            *sub = -2;
     }
     closedir(dir);
     return ok;
@@ -305,10 +370,30 @@ static bool remove_entries(int dirfd, const char *path, int depth, ec_err *err)
 
 bool ec_fs_remove_tree(const char *path, ec_err *err)
 {
+    enum { PASSES = 1000 }; // over one directory: somebody who keeps adding files is not fought for ever
     int fd = open_path(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     if (fd < 0)
         return errno == ENOENT || ec_err_errno(err, errno, "%s", path);
-    return remove_entries(fd, path, 0, err) && (rmdir(path) == 0 || ec_err_errno(err, errno, "%s", path));
+    removal r = {.path = path, .fd = fd, .err = err};
+    char name[NAME_MAX + 1];
+    bool ok = true, done = false;
+    for (int sub, passes = 0; ok && !done;) {
+        ok = remove_files(&r, &sub, name);
+        if (ok && sub == -2 && ++passes < PASSES)
+            continue;
+        passes = 0;
+        if (ok && sub == -2)
+            ok = removal_failed(&r, ENOTEMPTY, ".");
+        else if (ok && sub >= 0)
+            ok = descend(&r, sub, name);
+        else if (ok && r.depth > 0)
+            ok = ascend(&r);
+        else
+            done = true;
+    }
+    close(r.fd);
+    free(r.levels);
+    return ok && (rmdir(path) == 0 || ec_err_errno(err, errno, "%s", path));
 }
 
 int ec_fs_flock(const char *path, ec_err *err)
@@ -336,6 +421,7 @@ int ec_fs_flock(const char *path, ec_err *err)
 
 bool ec_fs_lock_write(int fd, const void *data, size_t size, ec_err *err)
 {
+    errno = ENOSPC; // what a short write means
     if (ec_fs_ops.ftruncate(fd, 0) != 0 || pwrite(fd, data, size, 0) != (ssize_t)size)
         return ec_err_errno(err, errno, "lock file");
     return true;

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 typedef struct envctl_embedded {
-    const char *name; // module name, "envctl.cli.router"
+    const char *name;          // module name, "envctl.cli.router"
     const unsigned char *data; // unstripped bytecode
     size_t size;
 } envctl_embedded;

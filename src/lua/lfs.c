@@ -16,8 +16,8 @@
 #include "state.h"
 
 #define LOCK_TYPE "envctl.Lock"
-#define BUF_TYPE "envctl.fs.buffer"
-#define DIR_TYPE "envctl.fs.dir"
+#define BUF_TYPE  "envctl.fs.buffer"
+#define DIR_TYPE  "envctl.fs.dir"
 
 static int fail_errno(lua_State *L, const char *path)
 {
@@ -426,14 +426,29 @@ static void scratch_type(lua_State *L, const char *name, lua_CFunction gc)
 int luaopen_envctl_host_fs(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"read", l_read},         {"read_at", l_read_at},       {"write_atomic", l_write_atomic},
-        {"append", l_append},     {"stat", l_stat},             {"lstat", l_lstat},
-        {"list", l_list},         {"mkdirs", l_mkdirs},         {"secure_dir", l_secure_dir},
-        {"rename", l_rename},     {"unlink", l_unlink},         {"rmdir", l_rmdir},
-        {"symlink", l_symlink},   {"readlink", l_readlink},     {"realpath", l_realpath},
-        {"chmod", l_chmod},       {"access", l_access},         {"remove_tree", l_remove_tree},
-        {"flock", l_flock},       {"space", l_space},           {"punch", l_punch},
-        {"truncate", l_truncate}, {NULL, NULL},
+        {"read", l_read},
+        {"read_at", l_read_at},
+        {"write_atomic", l_write_atomic},
+        {"append", l_append},
+        {"stat", l_stat},
+        {"lstat", l_lstat},
+        {"list", l_list},
+        {"mkdirs", l_mkdirs},
+        {"secure_dir", l_secure_dir},
+        {"rename", l_rename},
+        {"unlink", l_unlink},
+        {"rmdir", l_rmdir},
+        {"symlink", l_symlink},
+        {"readlink", l_readlink},
+        {"realpath", l_realpath},
+        {"chmod", l_chmod},
+        {"access", l_access},
+        {"remove_tree", l_remove_tree},
+        {"flock", l_flock},
+        {"space", l_space},
+        {"punch", l_punch},
+        {"truncate", l_truncate},
+        {NULL, NULL},
     };
     static const luaL_Reg lock_methods[] = {{"write", l_lock_write}, {"close", release_lock}, {NULL, NULL}};
     lx_new_type(L, LOCK_TYPE, lock_methods, release_lock);

@@ -1,5 +1,5 @@
-// Finds bundled policy modules: in the table that the build embedded, or on disk below ENVCTL_LUA_DIR (debug builds, or when
-// the environment variable of that name is set), so that policy can be changed without building.
+// Finds bundled policy modules: in the table that the build embedded, or on disk below ENVCTL_LUA_DIR (debug builds, or
+// when the environment variable of that name is set), so that policy can be changed without building.
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,8 +6,8 @@
 
 typedef struct envctl_vm envctl_vm;
 
-/// A VM with its own event loop. `argc`/`argv` become host sys.argv. With `all_libs` the standard io, os, debug and package
-/// libraries are there too (the test binary only). NULL when there is no memory.
+/// A VM with its own event loop. `argc`/`argv` become host sys.argv. With `all_libs` the standard io, os, debug and
+/// package libraries are there too (the test binary only). NULL when there is no memory.
 envctl_vm *envctl_vm_new(int argc, char **argv, int all_libs);
 lua_State *envctl_vm_lua(envctl_vm *vm);
 /// Ends the VM: callbacks off, state closed, every handle of the loop closed and freed.

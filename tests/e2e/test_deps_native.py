@@ -108,11 +108,15 @@ def a_killed_postgres_comes_back_with_its_rows(w):
         )
         part = shown["requirements"]["Main"]["components"]["postgres"]
         equal((part["status"], part["success"]), ("exited", False), "status")
+        sick = w.envctl("health", "--json", rc=1).json()
+        equal(sick["issues"]["requirement_issues"], ["Main/postgres"], "health")
         plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]
         equal([(d["id"], d["action"]) for d in plan["dependencies"]], [("postgres", "start"), ("redis", "keep")], "plan")
         w.start()
         check(pid_of(w, "postgres") != postmaster.pid, "another postmaster")
         equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
+        well = w.envctl("health", "--json", rc=0).json()
+        equal([(d["id"], d["live"]) for d in well["dependencies"]], [("postgres", True), ("redis", True)], "health")
 
 
 @test
@@ -308,6 +312,26 @@ def a_command_of_the_users(w):
         configure(w, postgres=False, ENVCTL_REQUIREMENT_REDIS_CMD="false {port}")
         failed = w.envctl("start", "--headless", "--json", rc=1).json()["error"]
         equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
+
+
+@test
+def seeding_a_worktree_from_main(w):
+    with Data(w):
+        configure(w, TREES_POSTGRES_ENABLE=True, TREES_REDIS_ENABLE=True)
+        w.start()
+        equal((get(backend_url(w), "/put?base"), get(backend_url(w), "/incr")), ("ok", "1"), "put")
+        w.git("worktree", "add", "-q", "-b", "shop-1", str(w.repo / "trees/shop/1"))
+        w.git("worktree", "add", "-q", "-b", "shop-2", str(w.repo / "trees/shop/2"))
+        for n in ("1", "2"):
+            if n == "2":  # the first copy is taken from a server that runs, the second from files
+                w.envctl("stop-all", "--headless", rc=0)
+            w.envctl("start", "--trees", "--headless", "--project", f"shop-{n}", "--seed-requirements-from-base", rc=0)
+            url = backend_url(w, f"shop-{n} Backend")
+            equal((get(url, "/rows"), get(url, "/incr")), ('["base"]', "2"), "starts with what main has")
+            equal(get(url, f"/put?of-{n}"), "ok", "put")
+        w.envctl("stop-all", "--headless", rc=0)
+        w.start()
+        equal((get(backend_url(w), "/rows"), get(backend_url(w), "/incr")), ('["base"]', "2"), "main is as it was")
 
 
 main()

@@ -89,7 +89,15 @@ for _, entry in ipairs(fs.list(ENVCTL_SOURCE_DIR .. '/tests/lua')) do
   end
 end
 local runner = lu.LuaUnit.new()
-runner:setOutputType(sys.getenv 'ENVCTL_TEST_OUTPUT' or 'text')
+runner:setOutputType 'nil'
 local failed = runner:runSuite('--pattern', '.')
+for _, node in ipairs(runner.result.allTests) do
+  if node:isSuccess() then
+    print('ok ' .. node.testName)
+  elseif not node:isSkipped() then
+    print('FAIL ' .. node.testName .. ': ' .. tostring(node.msg):gsub('\n', '\n    '))
+    print('    ' .. tostring(node.stackTrace):gsub('\n', '\n    '))
+  end
+end
 print(string.format('%d passed, %d failed', runner.result.successCount, failed))
 return (failed > 0 or files == 0) and 1 or 0

@@ -19,7 +19,18 @@ local function port_of(record)
   return record.actual_port or record.requested_port
 end
 
-local function print_json(ctx, doc, items, counts, projects, failures)
+-- Dependencies of the projects that are looked at; none when services are named.
+local function dependencies_of(ctx, doc, seen)
+  if #ctx.route.services > 0 then
+    return {}
+  end
+  local narrowed = #ctx.route.projects > 0 or #ctx.route.args > 0
+  return require('envctl.deps.truth').health(doc, function(project)
+    return not narrowed or seen[project] == true
+  end)
+end
+
+local function print_json(ctx, doc, items, counts, projects, failures, depends)
   local services, failing, recent = json.array {}, json.array {}, json.array {}
   for i, item in ipairs(items) do
     local r = item.record
@@ -34,19 +45,29 @@ local function print_json(ctx, doc, items, counts, projects, failures)
   for i, f in ipairs(failures) do
     recent[i] = f.message
   end
+  local dependencies, requirement_issues = json.array {}, json.array {}
+  for i, d in ipairs(depends) do
+    dependencies[i] = {
+      project = d.project, id = d.id, status = d.status, port = d.port or json.null, provider = d.provider or json.null,
+      live = d.live == nil and json.null or d.live, reason = d.reason or json.null,
+    }
+    if d.class == 'bad' then
+      requirement_issues[#requirement_issues + 1] = d.project .. '/' .. d.id
+    end
+  end
   ctx.out.json {
     schema = 'envctl.health.v1', ok = counts.bad == 0, healthy = counts.bad == 0 and counts.warn == 0,
-    run_id = doc.run_id, mode = doc.mode, projects = projects, services = services, dependencies = json.array {},
+    run_id = doc.run_id, mode = doc.mode, projects = projects, services = services, dependencies = dependencies,
     status_counts = counts,
-    issues = { failing_services = failing, recent_failures = recent, requirement_issues = json.array {} },
+    issues = { failing_services = failing, recent_failures = recent, requirement_issues = requirement_issues },
   }
 end
 
-local function print_text(ctx, doc, items, counts, projects)
+local function print_text(ctx, doc, items, counts, projects, depends)
   local out = ctx.out
   out.text 'Health Check'
-  local head = 'run_id: %s mode: %s | projects=%d services=%d dependencies=0'
-  out.text(head:format(doc.run_id, doc.mode, projects, #items))
+  local head = 'run_id: %s mode: %s | projects=%d services=%d dependencies=%d'
+  out.text(head:format(doc.run_id, doc.mode, projects, #items, #depends))
   out.text(('status: healthy/running=%d starting/simulated=%d issues=%d'):format(counts.ok, counts.warn, counts.bad))
   local last
   for _, item in ipairs(items) do
@@ -59,6 +80,14 @@ local function print_text(ctx, doc, items, counts, projects)
     local port = port_of(r)
     out.text(('    %s %-12s status=%-12s%s%s'):format(MARK[item.class], r.service, item.status,
       port and (' port=' .. port) or '', item.reason and ('  ' .. item.reason) or ''))
+  end
+  if #depends > 0 then
+    out.text ''
+    out.text 'Dependencies'
+  end
+  for _, d in ipairs(depends) do
+    out.text(('    %s %-12s status=%-12s%s%s'):format(MARK[d.class], d.project .. '/' .. d.id, d.status,
+      d.port and (' port=' .. d.port) or '', d.reason and ('  ' .. d.reason) or ''))
   end
 end
 
@@ -73,10 +102,14 @@ function M.run(ctx)
     projects = projects + (seen[r.project] and 0 or 1)
     seen[r.project] = true
   end
+  local depends = dependencies_of(ctx, doc, seen)
+  for _, d in ipairs(depends) do
+    counts[d.class] = counts[d.class] + 1
+  end
   if ctx.out.is_json then
-    print_json(ctx, doc, items, counts, projects, counts.bad > 0 and health.failures(ctx.paths) or {})
+    print_json(ctx, doc, items, counts, projects, counts.bad > 0 and health.failures(ctx.paths) or {}, depends)
   else
-    print_text(ctx, doc, items, counts, projects)
+    print_text(ctx, doc, items, counts, projects, depends)
   end
   return counts.bad == 0 and 0 or 1
 end

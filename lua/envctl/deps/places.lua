@@ -56,6 +56,23 @@ function M.dir(base, scope_id, project, id)
   return ('%s/%s/%s/%s'):format(base, scope_id, names.file(project), id)
 end
 
+--- Where a dependency takes its first data from, when it is asked to: the directory of another project that has some.
+---@param d table dependency in the keeper
+---@return string? dir, table? record of the server that runs on it
+function M.seed(d)
+  if not d.plan.seed then
+    return nil
+  end
+  local dir = M.dir(d.base, d.world.paths.scope_id, d.plan.seed, d.id)
+  if not fs.stat(dir .. '/data') then
+    d.say('warning', 'there is no data of ' .. d.plan.seed .. ' to start from')
+    return nil
+  end
+  local record = require('envctl.deps.plan').record(d.world.doc, d.plan.seed, d.id)
+  local live = record and record.identity and require('envctl.resume.observe').service(record)
+  return dir, live and record or nil
+end
+
 --- Makes the directory of a dependency, parents first. As root others may walk through the parents, nobody may read them.
 ---@param base string
 ---@param dir string below base

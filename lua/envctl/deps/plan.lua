@@ -194,6 +194,7 @@ function M.build(facts, project, id, ports)
     entry.program = chosen.bin and chosen.bin .. '/' .. definition.programs[1] or json.null
     entry.run_as = chosen.user and chosen.user.name or json.null
     entry.base = chosen.base
+    entry.seed = chosen.seed or json.null
     entry.data = ('%s/%s/%s/%s'):format(chosen.base, facts.scope_id, names.file(project), id)
   end
   entry.plan_digest = digest_of(entry)

@@ -12,7 +12,8 @@ local M = {}
 local MAX_SOCKET_PATH = 100
 
 local HBA = table.concat({
-  'local all all scram-sha-256', 'host all all 127.0.0.1/32 scram-sha-256', 'host all all ::1/128 scram-sha-256', '',
+  'local all all scram-sha-256', 'host all all 127.0.0.1/32 scram-sha-256', 'host all all ::1/128 scram-sha-256',
+  'host replication all 127.0.0.1/32 scram-sha-256', '', -- a new worktree may start with a copy
 }, '\n')
 
 local function failed(d, what, result)
@@ -177,6 +178,35 @@ local function check_version(d, data)
   end
 end
 
+-- Fills an empty directory: a copy of another project's data when that was asked for, else of the prepared cluster.
+local function first_data(d, fresh)
+  local from, running = require('envctl.deps.places').seed(d)
+  if from and running then
+    d.say('preparing', 'copying the data of ' .. d.plan.seed .. ', which runs')
+    local a = running.access or {}
+    local secret = require('envctl.deps.places').password(from) or d.access.password
+    run(d, 'copying the data of ' .. d.plan.seed, {
+      argv = {
+        d.plan.bin .. '/pg_basebackup', '-D', fresh, '-h', '127.0.0.1', '-p', ('%d'):format(running.final),
+        '-U', a.user or 'postgres', '-w', '-X', 'stream', '-c', 'fast', '--no-sync',
+      },
+      env = tool.env(d.env, { PGPASSWORD = secret }),
+      timeout_ms = 3600000,
+    })
+    return
+  end
+  local source = from and from .. '/data' or nil
+  if source then
+    clear_stale_lock(d, source)
+    check_version(d, source)
+    d.say('preparing', 'copying the data of ' .. d.plan.seed)
+  else
+    source = prepared(d)
+    d.say('preparing', 'copying the prepared data directory')
+  end
+  run(d, 'copying', { argv = { '/bin/cp', '-a', '--reflink=auto', source .. '/.', fresh }, timeout_ms = 3600000 })
+end
+
 --- Makes sure that there is a data directory with the wanted user and database. Awaits.
 ---@param d table
 function M.prepare(d)
@@ -192,12 +222,10 @@ function M.prepare(d)
       set_up(d, data)
     end
   else
-    local template = prepared(d)
     local fresh = d.dir .. '/data.new'
     fs.remove_tree(fresh)
     make_dir(d, fresh)
-    d.say('preparing', 'copying the prepared data directory')
-    run(d, 'copying', { argv = { '/bin/cp', '-a', '--reflink=auto', template .. '/.', fresh }, timeout_ms = 120000 })
+    first_data(d, fresh)
     set_up(d, fresh)
     err.check(fs.rename(fresh, data), nil, nil, 'dependency_failed')
   end

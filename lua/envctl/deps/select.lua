@@ -225,7 +225,8 @@ end
 --- ENVCTL_REQUIREMENTS_STRICT=false, a warning. Takes out what is switched off.
 ---@param ctx table
 ---@param facts table
-function M.gather(ctx, facts)
+---@param flags table of the route
+function M.gather(ctx, facts, flags)
   local list = facts.config.dependencies
   if #list == 0 then
     return
@@ -254,6 +255,9 @@ function M.gather(ctx, facts)
       if ours then
         found.access.password = found.access.password or definitions.token(id)
       end
+      -- Only what has no data yet is seeded, from the data of the main working tree.
+      found.seed = flags.seed_requirements_from_base == true and facts.mode == 'trees' and found.provider == 'native'
+        and found.scope == 'isolated' and 'Main' or nil
       providers[id] = found
     elseif e then
       local strict = settings:get 'ENVCTL_REQUIREMENTS_STRICT' ~= false

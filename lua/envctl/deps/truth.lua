@@ -39,6 +39,35 @@ function M.live(state)
   return live, reasons
 end
 
+local UP = { ready = true, running = true, starting = true, stopping = true, unknown = true }
+
+--- How recorded dependencies are now. What others run (external, shared) is as it was recorded: nobody is asked.
+---@param state table run state
+---@param wanted fun(project: string): boolean
+---@return table[] {project, id, status, class: 'ok'|'warn'|'bad', port?, provider?, live?, reason?}
+function M.health(state, wanted)
+  local live, reasons = M.live(state)
+  local out = {}
+  M.each(state, function(project, id, component)
+    if wanted(project) then
+      local key = names.short(project, id)
+      local item = {
+        project = project, id = id, status = component.status or 'unknown', port = component.final,
+        provider = component.provider, live = live[key], reason = reasons[key], class = 'ok',
+      }
+      if component.identity and live[key] == nil then
+        item.status, item.class = 'unknown', 'warn'
+      elseif component.identity and not live[key] then
+        item.status, item.class = UP[item.status] and 'exited' or item.status, 'bad'
+      elseif item.status == 'starting' or item.status == 'unknown' then
+        item.class = 'warn'
+      end
+      out[#out + 1] = item
+    end
+  end)
+  return out
+end
+
 --- Whether anything of a saved state is worth keeping: a service, or a dependency that was started.
 ---@param state table? run state
 ---@return boolean

@@ -640,7 +640,9 @@ local function plain(v)
 end
 
 local function build_document(facts, decide_point)
-  local draft = { facts = facts, decide = decide_point, blockers = json.array {}, warnings = json.array {}, secrets = {} }
+  local draft = {
+    facts = facts, decide = decide_point, blockers = json.array {}, warnings = json.array {}, secrets = {},
+  }
   local on = facts.config.startup_enabled
   gate(draft)
   local skipped = detection_notes(draft)

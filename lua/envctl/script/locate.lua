@@ -254,6 +254,32 @@ local function field_key(lx)
   return key == nil and '' or key, line
 end
 
+-- The usual fields, name = "text" or name = number, true or false, each in one look.
+local WORDS = { ['true'] = true, ['false'] = true }
+
+local function simple_fields(lx, node)
+  local text, pos, found = lx.text, lx.at, false
+  while true do
+    local _, stop, key = text:find('^([%a_][%w_]*) *= *"[^"\\\n]*" *,%s*', pos)
+    if not stop then
+      local word
+      _, stop, key, word = text:find('^([%a_][%w_]*) *= *(%w+) *,%s*', pos)
+      if stop and not (WORDS[word] or word:find('^%d+$')) then
+        stop = nil
+      end
+    end
+    if not stop or OPENS[key] or CLOSES[key] then
+      break
+    end
+    node.children[key] = { line = line_at(lx, pos) }
+    pos, found = stop + 1, true
+  end
+  if found then
+    lx.pos = pos
+    lx:advance()
+  end
+end
+
 function constructor(lx, node, depth)
   node.children = {}
   lx:advance() -- {
@@ -263,6 +289,12 @@ function constructor(lx, node, depth)
   end
   local index = 0
   while lx.kind ~= 'end' and not lx:is('}') do
+    if lx.kind == 'name' then
+      simple_fields(lx, node)
+      if lx.kind == 'end' or lx:is('}') then
+        break
+      end
+    end
     local key, line = field_key(lx)
     local child = value(lx, depth)
     child.line = line

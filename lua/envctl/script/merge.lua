@@ -47,7 +47,12 @@ end
 ---@return envctl.script.Origin?
 function Origins:of(path)
   local node = node_at(self, path)
-  return node and node.origin
+  local origin = node and node.origin
+  if origin and origin.pending then -- lines are looked up when somebody asks
+    origin.file, origin.line = origin.pending.at(origin.path)
+    origin.pending, origin.path = nil, nil
+  end
+  return origin
 end
 
 --- Notes that the value at a path is from here, and so is what it is part of.
@@ -131,8 +136,7 @@ local function fresh(state, v, path)
 end
 
 local function origin_at(state, path)
-  local file, line = state.source.at(path)
-  return { layer = state.source.layer, file = file, line = line }
+  return { layer = state.source.layer, pending = state.source, path = table.move(path, 1, #path, 1, {}) }
 end
 
 -- After a function: what is different is from the function, the rest from where it was.

@@ -114,7 +114,6 @@ end
 
 local check
 
--- Tables are walked with sorted keys, so that the first problem is the same every time.
 local function sorted_keys(t)
   local keys = {}
   for k in pairs(t) do
@@ -129,14 +128,20 @@ local function sorted_keys(t)
   return keys
 end
 
-local function each(state, t, path, fn)
-  local n = #path + 1
-  for _, k in ipairs(sorted_keys(t)) do
-    path[n] = k
-    fn(k, t[k])
-    path[n] = nil
+-- Problems in the order of their paths, so that the first one is the same every time.
+local function in_order(a, b)
+  for i = 1, math.max(#a.path, #b.path) do
+    local x, y = a.path[i], b.path[i]
+    if x ~= y then
+      if x == nil or y == nil then
+        return x == nil
+      elseif type(x) ~= type(y) then
+        return type(x) == 'number'
+      end
+      return x < y
+    end
   end
-  return state
+  return a.message < b.message
 end
 
 -- What another type would have meant, when that is easy to say.
@@ -214,7 +219,9 @@ function CHECKS.map(state, shape, v, path)
   if type(v) ~= 'table' or marks.is_mark(v) or marks.is_list(v) then
     return mismatch(state, shape, v, path)
   end
-  each(state, v, path, function(k, item)
+  local at = #path + 1
+  for k, item in pairs(v) do
+    path[at] = k
     if type(k) ~= 'string' then
       report(state, path, 'expected a name as key, got ' .. M.got(k))
     elseif shape.key and not k:find(shape.key.pattern) then
@@ -225,14 +232,17 @@ function CHECKS.map(state, shape, v, path)
     else
       check(state, shape.item, item, path)
     end
-  end)
+  end
+  path[at] = nil
 end
 
 function CHECKS.record(state, shape, v, path)
   if type(v) ~= 'table' or marks.is_mark(v) or marks.is_list(v) then
     return mismatch(state, shape, v, path)
   end
-  each(state, v, path, function(k, item)
+  local at = #path + 1
+  for k, item in pairs(v) do
+    path[at] = k
     local field = shape.fields[k]
     if field then
       check(state, field, item, path)
@@ -240,7 +250,8 @@ function CHECKS.record(state, shape, v, path)
       report(state, path, 'unknown key', shape.renamed and shape.renamed[k]
         or suggest.hint(tostring(k), sorted_keys(shape.fields), 'keys'))
     end
-  end)
+  end
+  path[at] = nil
   for _, k in ipairs(shape.required or {}) do
     if v[k] == nil then
       report(state, path, string.format('"%s" is missing', k), shape.fields[k].hint or shape.hint)
@@ -350,11 +361,14 @@ end
 ---@param shape table
 ---@param v any
 ---@param opts? {marks: boolean?, path: (string|integer)[]?, max: integer?}
----@return envctl.script.Problem[] problems in the order of sorted keys
+---@return envctl.script.Problem[] problems in the order of paths
 function M.check(shape, v, opts)
   opts = opts or {}
-  local state = { problems = {}, marks = opts.marks, max = opts.max or 50 }
+  local state = { problems = {}, marks = opts.marks, max = opts.max or 500 }
   check(state, shape, v, table.move(opts.path or {}, 1, #(opts.path or {}), 1, {}))
+  if #state.problems > 1 then
+    table.sort(state.problems, in_order)
+  end
   return state.problems
 end
 

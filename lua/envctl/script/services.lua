@@ -78,6 +78,13 @@ local function words(command, shell)
   elseif shell then
     return json.array { command }
   end
+  if not command:find('[\'"\\]') then -- the usual case, without a look at every character
+    local out = json.array {}
+    for word in command:gmatch '%S+' do
+      out[#out + 1] = word
+    end
+    return out
+  end
   return json.array(require('envctl.detect.command').split(command) or { command })
 end
 
@@ -327,8 +334,9 @@ local function changed_only(session, out, lower, merged, skipped)
   end
 end
 
-local function check_result(name, svc, origins)
-  for _, p in ipairs(schema.check(shapes.service, svc, { marks = true, path = { 'services', name } })) do
+local function check_result(name, svc, origins, dirty)
+  -- What is only put together from checked layers is right.
+  for _, p in ipairs(not dirty and {} or schema.check(shapes.service, svc, { marks = true, path = { 'services', name } })) do
     local at = origins:of(p.path) or origins:of { 'services', name, p.path[3] } or origins:of { 'services', name }
     error(problems.new {
       file = at and at.file, line = at and at.line, path = p.path, message = p.message, hint = p.hint,
@@ -419,11 +427,14 @@ function M.merge(session, project, lower_list)
   for _, s in ipairs(project.skipped or {}) do
     known[s.name] = true
   end
-  local origins = merge.origins()
+  local origins, called = merge.origins(), {}
   local below = override_detection(session, project, lower_map, origins)
   local merged = session:merge('services', below, {
     origins = origins,
     filter = only_real(below, known),
+    on_call = function(path)
+      called[path[2] or '*'] = true
+    end,
     keep = function(path)
       return path[3] == 'enable_if'
     end,
@@ -431,7 +442,7 @@ function M.merge(session, project, lower_list)
   local services, skipped, found = {}, {}, {}
   for _, name in ipairs(order_of(lower_list, merged)) do
     local svc = merged[name]
-    check_result(name, svc, origins)
+    check_result(name, svc, origins, called[name] or called['*'])
     local why = excluded(session, name, svc, origins, project)
     if why then
       skipped[#skipped + 1] = { name = name, reason = why, enabled = false }

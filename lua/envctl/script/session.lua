@@ -245,7 +245,10 @@ end
 
 function Session:load_layer(entry, errors)
   local result = send_layer(self, entry)
-  local data = type(result) == 'table' and json.strip_nulls(result.data) or nil
+  local data = result.data
+  if data == json.null then
+    data = nil
+  end
   if type(data) ~= 'table' or marks.is_mark(data) then
     error(problems.new {
       file = entry.name, message = 'expected a table, got ' .. schema.got(data),
@@ -315,6 +318,8 @@ local function find_functions(self)
   end)
 end
 
+local PLAIN = { services = true, dependencies = true, config = true }
+
 -- What needs a function's answer is left out: it is asked for when the lower value is known.
 local function without_functions(v)
   if type(v) ~= 'table' then
@@ -332,7 +337,7 @@ end
 local function plain_section(self, key)
   local sources = {}
   for i, entry in ipairs(self.entries) do
-    sources[i] = self:source(entry, { key })
+    sources[i] = { layer = entry.layer, data = entry.data[key] }
   end
   local merged = merge.merge({}, sources, {
     path = { key },
@@ -438,13 +443,19 @@ function Session:load(opts)
     loaded.overrides = self:override_list()
     loaded.warnings = dead_overrides(self)
     loaded.data = {
-      services = plain_section(self, 'services'),
-      dependencies = plain_section(self, 'dependencies'),
-      config = plain_section(self, 'config'),
       commands = self:command_list(),
       hooks = sorted(self.hooks),
       modules = sorted(self.modules),
     }
+    -- What few ask for is put together when they do: services, dependencies, config.
+    setmetatable(loaded.data, {
+      __index = function(data, key)
+        if PLAIN[key] then
+          data[key] = plain_section(self, key)
+        end
+        return rawget(data, key)
+      end,
+    })
     self.loaded = loaded
   end
   return loaded
@@ -479,6 +490,7 @@ end
 ---@field origins envctl.script.Origins? go on with these
 ---@field keep (fun(path: (string|integer)[]): boolean)? a function at this path is a value of its own
 ---@field filter (fun(data: any): any)? takes parts of a layer's data out
+---@field on_call (fun(path: (string|integer)[]))? told before a function is called
 
 --- Puts the scripts' values of one section on top of a lower value: session:merge('config', bundled, {layers = {'user'}}).
 ---@param path (string|integer)[]|string section, or path
@@ -511,6 +523,9 @@ function Session:merge(path, lower, opts)
     origins = opts.origins,
     keep = opts.keep,
     call = function(fn, base, at, origin)
+      if opts.on_call then
+        opts.on_call(at)
+      end
       local fallback = { file = origin.file, line = origin.line, path = table.move(at, 1, #at, 1, {}) }
       return self:ask({ op = 'call', fn = fn.id, args = { base == nil and json.null or base }, n = 1, path = at }, {
         entry = by_source[origin.layer], fallback = fallback,

@@ -17,6 +17,9 @@ local TEXTS = { type = 'list', item = { type = 'string' }, what = 'a list of str
 local BOOLEAN = { type = 'boolean' }
 
 local function split_problem(text)
+  if not text:find('[\'"\\]') then
+    return not text:find('%S') and 'the command is empty' or nil
+  end
   local words, why = require('envctl.detect.command').split(text)
   if not words then
     return why, 'commands are split into words like a shell does; give a list to avoid quoting'
