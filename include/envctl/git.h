@@ -12,8 +12,9 @@ typedef struct ec_git_repo {
     char root[PATH_MAX];       // working tree, or the directory of a bare repository
     char git_dir[PATH_MAX];    // its own .git
     char common_dir[PATH_MAX]; // shared by all worktrees
+    char main_root[PATH_MAX];  // the main working tree, "" when there is none (bare)
     bool linked;               // a linked worktree
-    bool bare;
+    bool bare;                 // by its layout or by core.bare
 } ec_git_repo;
 
 typedef struct ec_git_head {
@@ -22,14 +23,26 @@ typedef struct ec_git_head {
     bool detached;
 } ec_git_head;
 
+typedef struct ec_git_worktree {
+    char name[256]; // of its directory below worktrees
+    char path[PATH_MAX];
+    char git_dir[PATH_MAX];
+    ec_git_head head; // empty when it cannot be read
+    bool locked;
+    bool missing; // its directory, or the .git in it, is not there
+} ec_git_worktree;
+
 typedef struct ec_git_counts {
     size_t staged, modified, untracked, conflicted;
 } ec_git_counts;
 
 /// Walks up from `start` to a repository. ENOENT when there is none.
 bool ec_git_discover(ec_git_repo *out, const char *start, ec_err *err);
-/// HEAD of a worktree's git directory.
+/// HEAD of a worktree's git directory. EINVAL when what stands there is neither a reference nor an object id, so that a
+/// planted HEAD cannot make us repeat other files; EGIT_UNSUPPORTED for reference storage other than files.
 bool ec_git_head_read(ec_git_head *out, const char *git_dir, ec_err *err);
+/// The linked worktree that <common_dir>/worktrees/<name> describes. False when that describes none.
+bool ec_git_worktree_read(ec_git_worktree *out, const char *common_dir, const char *name);
 /// First line of a small file, without white space at its end. False when it cannot be read.
 bool ec_git_read_line(char *out, size_t size, const char *path);
 

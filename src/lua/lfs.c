@@ -170,7 +170,7 @@ static int l_lstat(lua_State *L)
 
 static int close_dir(lua_State *L)
 {
-    DIR **dir = lua_touserdata(L, 1);
+    void **dir = lua_touserdata(L, 1);
     if (*dir)
         closedir(*dir);
     *dir = NULL;
@@ -206,9 +206,7 @@ static int by_name(const void *a, const void *b)
 static int l_list(lua_State *L)
 {
     const char *path = lx_check_path(L, 1);
-    DIR **dir = lua_newuserdatauv(L, sizeof *dir, 0);
-    *dir = NULL;
-    luaL_setmetatable(L, DIR_TYPE);
+    void **dir = lx_new_box(L, DIR_TYPE);
     *dir = opendir(path);
     if (!*dir)
         return fail_errno(L, path);
@@ -374,9 +372,9 @@ static int l_space(lua_State *L)
     if (statvfs(path, &vfs) != 0)
         return fail_errno(L, path);
     lua_createtable(L, 0, 2);
-    lua_pushinteger(L, (lua_Integer)(vfs.f_bavail * vfs.f_frsize));
+    lua_pushinteger(L, (lua_Integer)vfs.f_bavail * (lua_Integer)vfs.f_frsize);
     lua_setfield(L, -2, "free");
-    lua_pushinteger(L, (lua_Integer)(vfs.f_blocks * vfs.f_frsize));
+    lua_pushinteger(L, (lua_Integer)vfs.f_blocks * (lua_Integer)vfs.f_frsize);
     lua_setfield(L, -2, "total");
     return 1;
 }

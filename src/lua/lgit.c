@@ -1,9 +1,7 @@
 // envctl.host.git. Stub: lua/_meta/envctl/host/git.lua
 #include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "envctl/git.h"
 #include "lx.h"
@@ -37,14 +35,7 @@ static int l_discover(lua_State *L)
     set_string(L, "common_dir", r.common_dir);
     set_boolean(L, "linked", r.linked);
     set_boolean(L, "bare", r.bare);
-    // The main working tree stands around its .git; a bare repository has none.
-    size_t n = strlen(r.common_dir);
-    if (!r.linked && !r.bare) {
-        set_string(L, "main_root", r.root);
-    } else if (n > 5 && strcmp(r.common_dir + n - 5, "/.git") == 0) {
-        lua_pushlstring(L, r.common_dir, n - 5);
-        lua_setfield(L, -2, "main_root");
-    }
+    set_string(L, "main_root", r.main_root);
     return 1;
 }
 
@@ -68,45 +59,22 @@ static int l_head(lua_State *L)
 
 static int close_dir(lua_State *L)
 {
-    DIR **dir = lua_touserdata(L, 1);
+    void **dir = lua_touserdata(L, 1);
     if (*dir)
         closedir(*dir);
     *dir = NULL;
     return 0;
 }
 
-// Pushes the worktree that <common>/worktrees/<name> describes; false when that is not one.
-static bool push_worktree(lua_State *L, const char *dir, const char *name)
+static void push_worktree(lua_State *L, const ec_git_worktree *w)
 {
-    char git_dir[PATH_MAX], path[PATH_MAX], line[PATH_MAX];
-    struct stat st;
-    snprintf(git_dir, sizeof git_dir, "%.2000s/%.255s", dir, name);
-    snprintf(path, sizeof path, "%.2300s/gitdir", git_dir);
-    if (!ec_git_read_line(line, sizeof line, path))
-        return false;
-    char *end = strrchr(line, '/'); // …/.git
-    if (!end)
-        return false;
-    bool missing = stat(line, &st) != 0;
-    *end = '\0';
-    if (line[0] != '/')
-        snprintf(path, sizeof path, "%.2300s/%.1700s", git_dir, line);
-    else
-        snprintf(path, sizeof path, "%s", line);
-    char resolved[PATH_MAX];
-    if (realpath(path, resolved))
-        snprintf(path, sizeof path, "%s", resolved);
-    ec_git_head h;
     lua_createtable(L, 0, 8);
-    set_string(L, "name", name);
-    set_string(L, "path", path);
-    set_string(L, "git_dir", git_dir);
-    if (ec_git_head_read(&h, git_dir, NULL))
-        set_head(L, &h);
-    snprintf(path, sizeof path, "%.2300s/locked", git_dir);
-    set_boolean(L, "locked", stat(path, &st) == 0);
-    set_boolean(L, "missing", missing);
-    return true;
+    set_string(L, "name", w->name);
+    set_string(L, "path", w->path);
+    set_string(L, "git_dir", w->git_dir);
+    set_head(L, &w->head);
+    set_boolean(L, "locked", w->locked);
+    set_boolean(L, "missing", w->missing);
 }
 
 static void sort_by_path(lua_State *L)
@@ -134,21 +102,26 @@ static void sort_by_path(lua_State *L)
 static int l_worktrees(lua_State *L)
 {
     const char *common = lx_check_path(L, 1);
-    char dir_path[PATH_MAX];
-    snprintf(dir_path, sizeof dir_path, "%.2000s/worktrees", common);
-    DIR **dir = lua_newuserdatauv(L, sizeof *dir, 0);
-    *dir = NULL;
-    luaL_setmetatable(L, DIR_TYPE);
+    void **dir = lx_new_box(L, DIR_TYPE);
+    const char *path = lua_pushfstring(L, "%s/worktrees", common);
     lua_newtable(L);
-    *dir = opendir(dir_path);
-    if (!*dir)
-        return 1; // no worktrees
+    *dir = opendir(path);
+    if (!*dir && errno != ENOENT) {
+        ec_err err;
+        ec_err_errno(&err, errno, "%s", path);
+        return lx_fail(L, &err);
+    }
     lua_Integer n = 0;
-    struct dirent *e;
-    while ((e = readdir(*dir)))
-        if (e->d_name[0] != '.' && push_worktree(L, dir_path, e->d_name))
+    const struct dirent *e;
+    while (*dir && (e = readdir(*dir))) {
+        ec_git_worktree w;
+        if (e->d_name[0] != '.' && ec_git_worktree_read(&w, common, e->d_name)) {
+            push_worktree(L, &w);
             lua_rawseti(L, -2, ++n);
-    closedir(*dir);
+        }
+    }
+    if (*dir)
+        closedir(*dir);
     *dir = NULL;
     sort_by_path(L);
     return 1;

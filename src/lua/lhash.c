@@ -10,7 +10,7 @@ static int l_sha256(lua_State *L)
     uint8_t digest[32];
     ec_sha256(digest, data, size);
     char text[64];
-    for (int i = 0; i < 32; i++) {
+    for (size_t i = 0; i < sizeof digest; i++) {
         text[2 * i] = "0123456789abcdef"[digest[i] >> 4];
         text[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
     }

@@ -115,9 +115,8 @@ int luaopen_envctl_host_json(lua_State *L)
 {
     lua_settop(L, 0);
     lua_newtable(L);
-    luaL_requiref(L, "cjson", luaopen_cjson, 0);
-    lua_getfield(L, -1, "new"); // a copy of our own: its settings are not shared
-    lua_call(L, 0, 1);          // json, cjson
+    lua_pushcfunction(L, luaopen_cjson); // not require()d: nobody else gets at its encoder
+    lua_call(L, 0, 1);                   // json, cjson
     lua_getfield(L, -1, "decode_invalid_numbers");
     lua_pushboolean(L, 0);
     lua_call(L, 1, 0);

@@ -46,10 +46,18 @@ int envctl_traceback(lua_State *L)
     return 1;
 }
 
-// package: no path, no C path, no loadlib: a directory that envctl runs in never supplies code.
+// package: no path, no C path, no loadlib, and of the searchers only the one for preloaded modules: a directory that
+// envctl runs in never supplies code.
 static void lock_package(lua_State *L)
 {
     lua_getglobal(L, "package");
+    lua_createtable(L, 2, 0);
+    lua_getfield(L, -2, "searchers");
+    lua_rawgeti(L, -1, 1);
+    lua_rawseti(L, -3, 1);
+    lua_pop(L, 1);
+    // require() looks at a field of its upvalue, which is this same package table.
+    lua_setfield(L, -2, "searchers");
     lua_pushliteral(L, "");
     lua_setfield(L, -2, "path");
     lua_pushliteral(L, "");
@@ -66,15 +74,18 @@ static void remove_globals(lua_State *L)
         lua_pushnil(L);
         lua_setglobal(L, *n);
     }
-    // Of debug only what messages need.
-    lua_getglobal(L, "debug");
+    // Of debug only what messages need, for require('debug') as well.
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getglobal(L, LUA_DBLIBNAME);
     lua_createtable(L, 0, 2);
     lua_getfield(L, -2, "traceback");
     lua_setfield(L, -2, "traceback");
     lua_getfield(L, -2, "getinfo");
     lua_setfield(L, -2, "getinfo");
-    lua_setglobal(L, "debug");
-    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, LUA_DBLIBNAME);
+    lua_setfield(L, -3, LUA_DBLIBNAME);
+    lua_pop(L, 2);
 }
 
 static int setup(lua_State *L)

@@ -4,6 +4,8 @@ local M = {}
 
 local MAX_DEPTH = 100
 
+local find, byte, sub = string.find, string.byte, string.sub
+
 ---@class envctl.script.Node
 ---@field line integer
 ---@field children table<string|integer, envctl.script.Node>?
@@ -44,17 +46,16 @@ local function long_bracket(text, pos)
   return (close or #text) + 1, open + 1, close and close - #level - 2 or #text
 end
 
-local function skip_blanks(self)
-  local text, pos = self.text, self.pos
+local function skip_blanks(text, pos)
   while true do
-    pos = text:find('%S', pos)
+    pos = find(text, '%S', pos)
     if not pos then
       return #text + 1
     end
-    if text:byte(pos) ~= 45 or text:byte(pos + 1) ~= 45 then
+    if byte(text, pos) ~= 45 or byte(text, pos + 1) ~= 45 then
       return pos
     end
-    pos = long_bracket(text, pos + 2) or text:find('\n', pos, true) or #text + 1
+    pos = long_bracket(text, pos + 2) or find(text, '\n', pos, true) or #text + 1
   end
 end
 
@@ -72,18 +73,20 @@ local function line_at(self, pos)
   return line
 end
 
+local QUOTED = { [34] = '[\\\n"]', [39] = "[\\\n']" }
+
 local function quoted(text, pos)
-  local quote = text:sub(pos, pos)
-  local at = pos + 1
+  local quote = byte(text, pos)
+  local pattern, at = QUOTED[quote], pos + 1
   while true do
-    local stop = text:find('[\\\n' .. quote .. ']', at)
+    local stop = find(text, pattern, at)
     if not stop then
       return #text + 1, #text
     end
-    local c = text:sub(stop, stop)
+    local c = byte(text, stop)
     if c == quote then
       return stop + 1, stop - 1
-    elseif c == '\n' then
+    elseif c == 10 then
       return stop, stop - 1 -- unfinished: the line ends it
     end
     at = stop + 2
@@ -100,17 +103,16 @@ end
 
 function Lexer:advance()
   local text = self.text
-  local pos = skip_blanks(self)
+  local pos = skip_blanks(text, self.pos)
   self.at = pos
-  local byte = text:byte(pos)
-  local class = byte and CLASS[byte]
+  local class = CLASS[byte(text, pos)]
   local _, stop
   if class == 'name' then
-    _, stop = text:find('^[%w_\128-\255]*', pos)
-    self.kind, self.value, self.pos = class, text:sub(pos, stop), stop + 1
+    _, stop = find(text, '^[%w_\128-\255]*', pos)
+    self.kind, self.value, self.pos = class, sub(text, pos, stop), stop + 1
     return
   elseif class == 'symbol' then
-    self.kind, self.value, self.pos = class, text:sub(pos, pos), pos + 1
+    self.kind, self.value, self.pos = class, sub(text, pos, pos), pos + 1
     return
   elseif class == 'string' then
     local after, last = quoted(text, pos)
@@ -260,10 +262,10 @@ local WORDS = { ['true'] = true, ['false'] = true }
 local function simple_fields(lx, node)
   local text, pos, found = lx.text, lx.at, false
   while true do
-    local _, stop, key = text:find('^([%a_][%w_]*) *= *"[^"\\\n]*" *,%s*', pos)
+    local _, stop, key = find(text, '^([%a_][%w_]*) *= *"[^"\\\n]*" *,%s*', pos)
     if not stop then
       local word
-      _, stop, key, word = text:find('^([%a_][%w_]*) *= *(%w+) *,%s*', pos)
+      _, stop, key, word = find(text, '^([%a_][%w_]*) *= *(%w+) *,%s*', pos)
       if stop and not (WORDS[word] or word:find('^%d+$')) then
         stop = nil
       end

@@ -336,7 +336,8 @@ end
 
 local function check_result(name, svc, origins, dirty)
   -- What is only put together from checked layers is right.
-  for _, p in ipairs(not dirty and {} or schema.check(shapes.service, svc, { marks = true, path = { 'services', name } })) do
+  local opts = { marks = true, path = { 'services', name } }
+  for _, p in ipairs(dirty and schema.check(shapes.service, svc, opts) or {}) do
     local at = origins:of(p.path) or origins:of { 'services', name, p.path[3] } or origins:of { 'services', name }
     error(problems.new {
       file = at and at.file, line = at and at.line, path = p.path, message = p.message, hint = p.hint,
