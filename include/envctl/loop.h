@@ -23,8 +23,8 @@ struct uv_loop_s *ec_loop_uv(ec_loop *loop);
 /// Open handles of all kinds (internal ones of libuv and of ec_loop itself left out).
 int ec_loop_handles(const ec_loop *loop);
 
-/// One-shot timer. `fn` runs once unless closed before. Close with ec_timer_close (idempotent on NULL); memory is freed in
-/// libuv's close callback, also after it fired.
+/// One-shot timer. `fn` runs once unless closed before. Close with ec_timer_close (idempotent on NULL); memory is freed
+/// in libuv's close callback, also after it fired.
 ec_timer *ec_timer_start(ec_loop *loop, uint64_t ms, void (*fn)(void *ud), void *ud);
 void ec_timer_close(ec_timer *t);
 

@@ -1,5 +1,5 @@
-// The three small tables through which src/core reaches time, files and processes. Tests replace entries to make the n-th
-// call fail, or be the last one; production code never does.
+// The three small tables through which src/core reaches time, files and processes. Tests replace entries to make the
+// n-th call fail, or be the last one; production code never does.
 #ifndef ENVCTL_OPS_H
 #define ENVCTL_OPS_H
 

@@ -3,8 +3,8 @@
 #define ENVCTL_PORT_H
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "envctl/err.h"
 
@@ -17,15 +17,15 @@ typedef struct ec_listener {
     uint32_t uid;
 } ec_listener;
 
-/// All listening sockets, IPv4 and IPv6. One sock_diag dump; /proc/net/tcp{,6} where that is refused. `*list` is to be freed
-/// with free(). False only when neither works.
+/// All listening sockets, IPv4 and IPv6. One sock_diag dump; /proc/net/tcp{,6} where that is refused. `*list` is to be
+/// freed with free(). False only when neither works.
 bool ec_port_listeners(ec_listener **list, size_t *count, ec_err *err);
 
 /// Parses /proc/net/tcp or tcp6 text and appends its listening sockets. Pure but for the allocation.
 void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, size_t size, bool v6);
 
-/// Whether a server could listen now: bind and listen, with SO_REUSEADDR, on loopback and wildcard of both families in turn.
-/// Errors: EADDRINUSE, EACCES.
+/// Whether a server could listen now: bind and listen, with SO_REUSEADDR, on loopback and wildcard of both families in
+/// turn. Errors: EADDRINUSE, EACCES.
 bool ec_port_check(uint16_t port, ec_err *err);
 
 /// Sockets that hold a port without listening (see port.lua). -1 where a family is missing.

@@ -17,17 +17,18 @@ typedef enum ec_stdio {
     EC_STDIO_NULL,
     EC_STDIO_PIPE,
     EC_STDIO_INHERIT,
-    EC_STDIO_LOG,    // outputs only: a file, O_APPEND
-    EC_STDIO_STDOUT, // stderr only: the same as stdout
+    EC_STDIO_LOG,     // outputs only: a file, O_APPEND
+    EC_STDIO_STDOUT,  // stderr only: the same as stdout
     EC_STDIO_TERMINAL // stdin only: inherited, and the child's process group owns the terminal until it ends
 } ec_stdio;
 
-/// What the parent hears. All on the loop's thread, in this order: exec once; out any number of times and once with NULL at
-/// end of file; exit once. Nothing is called after ec_proc_close.
+/// What the parent hears. All on the loop's thread, in this order: exec once; out any number of times and once with
+/// NULL at end of file; exit once. Where a descendant keeps an output pipe open, its end is told 250 ms after the exit.
+/// Nothing is called after ec_proc_close.
 typedef struct ec_proc_events {
     void (*exec)(bool ok, const ec_err *err, void *ud);
     void (*out)(int fd, const char *data, size_t size, void *ud); // fd 1 or 2; data NULL: end
-    void (*exit)(int code, int signal, void *ud);                  // code -1 when a signal ended it
+    void (*exit)(int code, int signal, void *ud);                 // code -1 when a signal ended it
     void *ud;
 } ec_proc_events;
 
@@ -43,8 +44,9 @@ typedef struct ec_spawn {
     ec_proc_events events;
 } ec_spawn;
 
-/// Starts a child. What cannot be set up before the fork (log file, pipes, fork itself) fails here; what fails in the child is
-/// told by events.exec. The arrays are only used during the call. Every descriptor but 0, 1, 2 is closed in the child.
+/// Starts a child. What cannot be set up before the fork (log file, pipes, fork itself) fails here; what fails in the
+/// child is told by events.exec. The arrays are only used during the call. Every descriptor but 0, 1, 2 is closed in
+/// the child.
 bool ec_proc_spawn(ec_proc **out, ec_loop *loop, const ec_spawn *opts, ec_err *err);
 void ec_proc_identity(const ec_proc *p, ec_identity *out);
 /// Idempotent.
@@ -52,6 +54,7 @@ void ec_proc_open_gate(ec_proc *p);
 /// Signals the child itself. ESRCH when it has ended.
 bool ec_proc_signal(ec_proc *p, int sig, ec_err *err);
 bool ec_proc_write(ec_proc *p, const void *data, size_t size, ec_err *err);
+/// The child reads end of file after what was written.
 void ec_proc_close_stdin(ec_proc *p);
 /// No more events. An unopened gate stays shut, so the child ends. The child is reaped whenever it ends.
 void ec_proc_close(ec_proc *p);

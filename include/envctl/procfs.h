@@ -22,6 +22,7 @@ typedef struct ec_identity {
 typedef struct ec_stat {
     pid_t pid, ppid, pgrp, session;
     char state;
+    bool kernel; // a thread of the kernel
     uint64_t start_ticks;
     char comm[32];
 } ec_stat;
@@ -70,6 +71,9 @@ bool ec_procfs_signal(const ec_identity *id, int sig, ec_err *err);
 
 /// Whether a cgroup or one below it has processes, as the kernel counts them. False when it is empty or not there.
 bool ec_cgroup_populated(const char *path);
+
+/// Whether a process is in this cgroup or in one below it. In doubt true.
+bool ec_cgroup_holds(const char *path, pid_t pid);
 
 /// A writable cgroup v2 directory for our leaves, below our own cgroup. False with a reason in `err`.
 bool ec_cgroup_base(char *out, size_t size, const char *name, bool create, ec_err *err);

@@ -42,16 +42,28 @@ ec_loop *ec_loop_new(void)
     return loop;
 }
 
+// Marks, in uv_handle_t.data, the handles whose memory is managed here.
+static char ours;
+
 static void free_handle(uv_handle_t *h)
 {
     free(h);
 }
 
+static void close_fdwatch(uv_handle_t *h)
+{
+    ec_fdwatch *w = (ec_fdwatch *)h;
+    close(w->fd);
+    free(w);
+}
+
 static void close_leftover(uv_handle_t *h, void *ud)
 {
     (void)ud;
-    if (!uv_is_closing(h))
-        uv_close(h, NULL); // its memory belongs to whoever still holds it; only the loop must be empty
+    if (uv_is_closing(h))
+        return;
+    // The memory of a handle of another file belongs to whoever still holds it; only the loop must be empty.
+    uv_close(h, h->data != &ours ? NULL : h->type == UV_POLL ? close_fdwatch : free_handle);
 }
 
 void ec_loop_free(ec_loop *loop)
@@ -105,6 +117,7 @@ ec_timer *ec_timer_start(ec_loop *loop, uint64_t ms, void (*fn)(void *ud), void 
     t->fn = fn;
     t->ud = ud;
     uv_timer_init(&loop->uv, &t->uv);
+    t->uv.data = &ours;
     uv_update_time(&loop->uv); // a long computation before must not shorten the wait
     uv_timer_start(&t->uv, on_timer, ms, 0);
     return t;
@@ -128,6 +141,7 @@ ec_sigwatch *ec_sigwatch_start(ec_loop *loop, int signum, void (*fn)(int signum,
     s->fn = fn;
     s->ud = ud;
     uv_signal_init(&loop->uv, &s->uv);
+    s->uv.data = &ours;
     int rc = uv_signal_start(&s->uv, on_signal, signum);
     if (rc != 0) {
         uv_close((uv_handle_t *)&s->uv, free_handle);
@@ -142,13 +156,6 @@ void ec_sigwatch_close(ec_sigwatch *s)
 {
     if (s && !uv_is_closing((uv_handle_t *)&s->uv))
         uv_close((uv_handle_t *)&s->uv, free_handle);
-}
-
-static void close_fdwatch(uv_handle_t *h)
-{
-    ec_fdwatch *w = (ec_fdwatch *)h;
-    close(w->fd);
-    free(w);
 }
 
 static void on_readable(uv_poll_t *uv, int status, int events)
@@ -171,13 +178,19 @@ ec_fdwatch *ec_fdwatch_start(ec_loop *loop, int fd, void (*fn)(void *ud), void *
     w->fn = fn;
     w->ud = ud;
     w->fd = copy;
+    int flags = fcntl(copy, F_GETFL);
     int rc = uv_poll_init(&loop->uv, &w->uv, copy);
+    // libuv makes it non-blocking, and with it every other descriptor of the same terminal: the shell's, our standard
+    // output.
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        fcntl(copy, F_SETFL, flags);
     if (rc != 0) {
         close(copy);
         free(w); // an uninitialised poll handle is not in the loop
         ec_err_errno(err, -rc, "descriptor %d", fd);
         return NULL;
     }
+    w->uv.data = &ours;
     uv_poll_start(&w->uv, UV_READABLE | UV_DISCONNECT, on_readable);
     return w;
 }

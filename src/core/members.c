@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 // One process as the walk saw it, and per query what speaks for it.
 typedef struct seen {
     ec_stat st;
-    unsigned *via; // one per query
+    unsigned *via;    // one per query
+    ptrdiff_t parent; // its place in the list, -1: not there
 } seen;
 
 typedef struct walk {
@@ -29,6 +31,7 @@ typedef struct walk {
     uid_t uid;
     seen *list;
     size_t size;
+    size_t sorted; // so many of them, from the start, are sorted by pid
     eb_buf scratch;
 } walk;
 
@@ -58,19 +61,27 @@ static void look_at_environ(walk *w, seen *s)
     w->scratch.size = 0;
     if (!ec_procfs_read(&w->scratch, s->st.pid, "environ"))
         return;
+    // Most queries ask for the same name: look for it once.
+    const char *name = NULL, *value = NULL;
+    size_t name_size = 0;
     for (size_t q = 0; q < w->count; q++) {
         const char *marker = w->queries[q].marker;
         const char *eq = marker ? strchr(marker, '=') : NULL;
         if (!eq)
             continue;
-        const char *value = ec_environ_find(w->scratch.data, w->scratch.size, marker, (size_t)(eq - marker));
+        size_t n = (size_t)(eq - marker);
+        if (!name || n != name_size || memcmp(name, marker, n) != 0) {
+            name = marker;
+            name_size = n;
+            value = ec_environ_find(w->scratch.data, w->scratch.size, name, name_size);
+        }
         if (value && strcmp(value, eq + 1) == 0)
             s->via[q] |= EC_VIA_MARKER;
     }
 }
 
-// Only the standard streams of a service are opened on its log, and what inherits them; higher numbers appear when a shell or
-// runtime duplicates them, so a few more are looked at.
+// Only the standard streams of a service are opened on its log, and what inherits them; higher numbers appear when a
+// shell or runtime duplicates them, so a few more are looked at.
 enum { LOG_FDS = 16 };
 
 static void look_at_logs(walk *w, seen *s)
@@ -79,12 +90,14 @@ static void look_at_logs(walk *w, seen *s)
         char path[64];
         struct stat st;
         snprintf(path, sizeof path, "/proc/%d/fd/%d", s->st.pid, fd);
-        if (stat(path, &st) != 0) {
+        if (lstat(path, &st) != 0) {
             if (errno == EACCES)
                 return;
             continue;
         }
-        if (!S_ISREG(st.st_mode))
+        // The link's own mode says how it was opened: who only reads the log (tail, a pager, an editor) is not of the
+        // service.
+        if (!(st.st_mode & S_IWUSR) || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
             continue;
         for (size_t q = 0; q < w->count; q++)
             if (w->logs[q].st_ino == st.st_ino && w->logs[q].st_dev == st.st_dev && st.st_ino != 0)
@@ -100,10 +113,11 @@ static bool visit(pid_t pid, void *ud)
     if (is_excluded(w, pid))
         return true;
     snprintf(path, sizeof path, "/proc/%d", pid);
-    if (w->uid != 0 && (stat(path, &owner) != 0 || owner.st_uid != w->uid))
+    // What may not be dumped shows root as its owner, also when it is ours.
+    if (w->uid != 0 && (stat(path, &owner) != 0 || (owner.st_uid != w->uid && owner.st_uid != 0)))
         return true;
-    seen s = {0};
-    if (!ec_procfs_stat(&s.st, pid) || s.st.ppid == 2 || pid == 2) // 2: kernel threads
+    seen s = {.parent = -1};
+    if (!ec_procfs_stat(&s.st, pid) || s.st.kernel)
         return true;
     s.via = ec_xcalloc(w->count, sizeof *s.via);
     if (s.st.state != 'Z' && s.st.state != 'X') {
@@ -118,12 +132,27 @@ static bool visit(pid_t pid, void *ud)
     return true;
 }
 
-static seen *find_pid(walk *w, pid_t pid)
+static int by_seen_pid(const void *a, const void *b)
 {
-    for (size_t i = 0; i < w->size; i++)
+    pid_t x = ((const seen *)a)->st.pid, y = ((const seen *)b)->st.pid;
+    return (x > y) - (x < y);
+}
+
+static void sort_seen(walk *w)
+{
+    if (w->size)
+        qsort(w->list, w->size, sizeof *w->list, by_seen_pid);
+    w->sorted = w->size;
+}
+
+static seen *find_pid(const walk *w, pid_t pid)
+{
+    const seen key = {.st.pid = pid};
+    seen *s = w->sorted ? bsearch(&key, w->list, w->sorted, sizeof *w->list, by_seen_pid) : NULL;
+    for (size_t i = w->sorted; !s && i < w->size; i++)
         if (w->list[i].st.pid == pid)
-            return &w->list[i];
-    return NULL;
+            s = &w->list[i];
+    return s;
 }
 
 static void add_cgroup(walk *w, size_t q)
@@ -136,8 +165,9 @@ static void add_cgroup(walk *w, size_t q)
     FILE *f = fopen(path, "re");
     if (!f)
         return;
-    int pid;
-    while (fscanf(f, "%d", &pid) == 1) {
+    char line[32];
+    while (fgets(line, sizeof line, f)) {
+        pid_t pid = (pid_t)strtol(line, NULL, 10);
         seen *s = find_pid(w, pid);
         if (!s && visit(pid, w)) // born after the walk passed its place
             s = find_pid(w, pid);
@@ -164,7 +194,8 @@ static void add_session(walk *w, size_t q)
     else if (l)
         return; // the pid, and with it the session id, is somebody else's now
     for (size_t i = 0; !ours && i < w->size; i++)
-        ours = w->list[i].st.session == leader->pid && (w->list[i].via[q] & (EC_VIA_MARKER | EC_VIA_LOG | EC_VIA_CGROUP));
+        ours =
+            w->list[i].st.session == leader->pid && (w->list[i].via[q] & (EC_VIA_MARKER | EC_VIA_LOG | EC_VIA_CGROUP));
     for (size_t i = 0; ours && i < w->size; i++)
         if (w->list[i].st.session == leader->pid && w->list[i].st.pid != leader->pid)
             w->list[i].via[q] |= EC_VIA_SESSION;
@@ -178,10 +209,7 @@ static void add_tree(walk *w, size_t q)
         added = false;
         for (size_t i = 0; i < w->size; i++) {
             seen *s = &w->list[i];
-            if (s->via[q])
-                continue;
-            const seen *parent = find_pid(w, s->st.ppid);
-            if (parent && parent->via[q]) {
+            if (!s->via[q] && s->parent >= 0 && w->list[s->parent].via[q]) {
                 s->via[q] |= EC_VIA_TREE;
                 added = true;
             }
@@ -189,10 +217,12 @@ static void add_tree(walk *w, size_t q)
     }
 }
 
-static int by_pid(const void *a, const void *b)
+static void link_parents(walk *w)
 {
-    pid_t x = ((const ec_member *)a)->pid, y = ((const ec_member *)b)->pid;
-    return (x > y) - (x < y);
+    for (size_t i = 0; i < w->size; i++) {
+        const seen *parent = find_pid(w, w->list[i].st.ppid);
+        w->list[i].parent = parent ? parent - w->list : -1;
+    }
 }
 
 static void collect(const walk *w, size_t q, ec_members *out)
@@ -206,8 +236,6 @@ static void collect(const walk *w, size_t q, ec_members *out)
         *m = (ec_member){.pid = s->st.pid, .ppid = s->st.ppid, .start_ticks = s->st.start_ticks, .via = s->via[q]};
         memcpy(m->comm, s->st.comm, sizeof m->comm);
     }
-    if (out->count)
-        qsort(out->list, out->count, sizeof *out->list, by_pid);
 }
 
 void ec_members_find(ec_members *out, const ec_query *queries, size_t count)
@@ -224,8 +252,12 @@ void ec_members_find(ec_members *out, const ec_query *queries, size_t count)
     }
     exclude_ancestors(&w);
     ec_procfs_each(visit, &w);
-    for (size_t q = 0; q < count; q++) {
+    sort_seen(&w);
+    for (size_t q = 0; q < count; q++)
         add_cgroup(&w, q);
+    sort_seen(&w);
+    link_parents(&w);
+    for (size_t q = 0; q < count; q++) {
         add_session(&w, q);
         add_tree(&w, q);
         collect(&w, q, &out[q]);
@@ -246,9 +278,23 @@ void ec_members_free(ec_members *out, size_t count)
     }
 }
 
+// Whether cgroup.kill would hit this process or one it descends from: an envctl that was called from within a service.
+static bool holds_us(const char *leaf)
+{
+    walk w = {0};
+    exclude_ancestors(&w);
+    bool holds = false;
+    for (size_t i = 0; i < w.excluded_count && !holds; i++)
+        holds = ec_cgroup_holds(leaf, w.excluded[i]);
+    free(w.excluded);
+    return holds;
+}
+
 static void kill_cgroup(const char *leaf)
 {
     char path[PATH_MAX];
+    if (!ec_cgroup_populated(leaf) || holds_us(leaf))
+        return;
     snprintf(path, sizeof path, "%s/cgroup.kill", leaf);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
@@ -269,7 +315,7 @@ static size_t signal_once(size_t *found, const ec_query *queries, size_t count, 
         total += members[q].count;
         if (found)
             found[q] = members[q].count;
-        if (sig == SIGKILL && queries[q].cgroup && members[q].count)
+        if (sig == SIGKILL && queries[q].cgroup)
             kill_cgroup(queries[q].cgroup);
         for (size_t i = 0; i < members[q].count; i++) {
             id.pid = members[q].list[i].pid;

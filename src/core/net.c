@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,6 +15,9 @@
 
 #include "envctl/buf.h"
 #include "envctl/mem.h"
+
+// An answer's head may be this long; what a service sends before its body is not bounded by max_bytes.
+enum { HEAD_MAX = 65536 };
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
@@ -34,6 +38,7 @@ struct ec_http {
     char name[80]; // for messages
     eb_buf in;
     size_t max;
+    ec_err early; // why it could not even begin; told from the loop
     int open;
 };
 
@@ -70,7 +75,8 @@ static void tell(ec_http *h, int status, size_t body, const ec_err *err)
         return;
     h->fn = NULL;
     const char *text = h->in.data ? h->in.data + body : "";
-    fn(status, text, h->in.size - body, err, h->ud);
+    size_t size = h->in.size - body;
+    fn(status, text, size < h->max ? size : h->max, err, h->ud);
     shut_http(h);
 }
 
@@ -112,15 +118,37 @@ static void finish_http(ec_http *h)
     tell(h, -1, 0, &err);
 }
 
+// The body's length by the head, SIZE_MAX where it is not said.
+static size_t announced_length(const char *head, size_t size)
+{
+    static const char name[] = "\r\nContent-Length:";
+    for (size_t i = 0; i + sizeof name - 1 < size; i++)
+        if (strncasecmp(head + i, name, sizeof name - 1) == 0)
+            return strtoul(head + i + sizeof name - 1, NULL, 10);
+    return SIZE_MAX;
+}
+
+// Whether nothing is left to wait for: some servers keep the connection open however we ask.
+static bool complete(const ec_http *h)
+{
+    size_t body;
+    int status = ec_http_parse(h->in.data, h->in.size, &body);
+    if (status < 0 || !memmem(h->in.data, h->in.size, "\r\n\r\n", 4))
+        return h->in.size >= HEAD_MAX;
+    size_t got = h->in.size - body;
+    return got >= h->max || status == 204 || status == 304 || got >= announced_length(h->in.data, body);
+}
+
 static void on_http_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     ec_http *h = s->data;
-    if (n > 0 && h->fn) {
-        size_t room = h->max - h->in.size;
-        eb_add(&h->in, buf->base, (size_t)n < room ? (size_t)n : room);
-    }
+    if (n > 0 && h->fn)
+        eb_add(&h->in, buf->base, (size_t)n);
     free(buf->base);
-    if (n == UV_EOF || (n > 0 && h->in.size >= h->max))
+    size_t body;
+    // A reset after an answer is how servers end that do not read to the end.
+    bool answered = h->in.size > 0 && ec_http_parse(h->in.data, h->in.size, &body) >= 0;
+    if (n == UV_EOF || (n > 0 && complete(h)) || (n < 0 && answered))
         finish_http(h);
     else if (n < 0)
         fail(h, (int)n);
@@ -154,50 +182,70 @@ static void on_http_timeout(uv_timer_t *t)
     fail(t->data, UV_ETIMEDOUT);
 }
 
-ec_http *ec_http_get(ec_loop *loop, const char *host, uint16_t port, const char *path, uint64_t timeout_ms,
-                     size_t max_bytes, ec_http_fn fn, void *ud, ec_err *err)
+static void on_http_early(uv_timer_t *t)
 {
-    union {
-        struct sockaddr sa;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } addr;
-    if (uv_ip4_addr(host, port, &addr.v4) != 0 && uv_ip6_addr(host, port, &addr.v6) != 0) {
-        ec_err_errno(err, EINVAL, "%s: not a numeric address", host);
-        return NULL;
-    }
-    bool v6 = strchr(host, ':') != NULL;
+    ec_http *h = t->data;
+    tell(h, -1, 0, &h->early);
+}
+
+typedef union address {
+    struct sockaddr sa;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+} address;
+
+// A path goes into the request line as it is, so it must not end it.
+static bool check_target(address *addr, const char *host, uint16_t port, const char *path, ec_err *err)
+{
+    if (uv_ip4_addr(host, port, &addr->v4) != 0 && uv_ip6_addr(host, port, &addr->v6) != 0)
+        return ec_err_set(err, "EINVAL", "%s: not a numeric address", host);
+    if (!path)
+        return true;
+    bool clean = true;
+    for (const char *p = path; *p; p++)
+        clean = clean && *p != ' ' && (unsigned char)*p > 31 && *p != 127;
+    return clean || ec_err_set(err, "EINVAL", "%s: not the path of a URL", path);
+}
+
+static char *make_request(const char *path, uint16_t port)
+{
+    size_t size = strlen(path) + 160;
+    char *request = ec_xcalloc(1, size);
+    snprintf(
+        request, size,
+        "GET %s%s HTTP/1.1\r\nHost: localhost:%u\r\nUser-Agent: envctl\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        path[0] == '/' ? "" : "/", path, port);
+    return request;
+}
+
+ec_http *ec_http_get(ec_loop *loop, const char *host, uint16_t port, const char *path, uint64_t timeout_ms,
+                     size_t max_bytes, ec_http_fn fn, void *ud)
+{
+    address addr;
     ec_http *h = ec_xcalloc(1, sizeof *h);
     h->fn = fn;
     h->ud = ud;
     h->max = max_bytes;
-    snprintf(h->name, sizeof h->name, v6 ? "[%s]:%u" : "%s:%u", host, port);
-    if (path) {
-        size_t size = strlen(path) + 160;
-        h->request = ec_xcalloc(1, size);
-        snprintf(h->request, size,
-                 "GET %s HTTP/1.1\r\nHost: localhost:%u\r\nUser-Agent: envctl\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-                 path, port);
-    }
+    snprintf(h->name, sizeof h->name, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
     uv_loop_t *uv = ec_loop_uv(loop);
     uv_tcp_init(uv, &h->tcp);
     uv_timer_init(uv, &h->timer);
     h->tcp.data = h->timer.data = h->connect.data = h;
     h->open = 2;
     uv_update_time(uv);
-    uv_timer_start(&h->timer, on_http_timeout, timeout_ms, 0);
-    int rc = uv_tcp_connect(&h->connect, &h->tcp, &addr.sa, on_http_connected);
-    if (rc != 0) {
-        ec_err_errno(err, -rc, "%s", h->name);
-        ec_http_close(h);
-        return NULL;
+    bool ok = check_target(&addr, host, port, path, &h->early);
+    if (ok) {
+        h->request = path ? make_request(path, port) : NULL;
+        int rc = uv_tcp_connect(&h->connect, &h->tcp, &addr.sa, on_http_connected);
+        ok = rc == 0 || ec_err_errno(&h->early, -rc, "%s", h->name);
     }
+    uv_timer_start(&h->timer, ok ? on_http_timeout : on_http_early, ok ? timeout_ms : 0, 0);
     return h;
 }
 
 // ---- unix sockets ----
 
-enum { MAX_LINE = 16 << 20 };
+enum { MAX_LINE = 16 << 20, CONNECT_SECONDS = 2 };
 
 struct ec_conn {
     uv_pipe_t pipe;
@@ -208,6 +256,7 @@ struct ec_conn {
     struct ucred peer;
     size_t pending; // writes not yet done
     bool closing, ended;
+    bool too_long; // a line over the limit was seen
 };
 
 typedef struct write_request {
@@ -275,8 +324,8 @@ static void end_conn(ec_conn *c, const ec_err *err)
         c->line(NULL, 0, err, c->ud);
 }
 
-// Hands out whole lines. A callback may close the connection, after which `line` is NULL; its memory lives until the loop
-// comes round.
+// Hands out whole lines. A callback may close the connection, after which `line` is NULL; its memory lives until the
+// loop comes round.
 static void split_lines(ec_conn *c)
 {
     size_t start = 0;
@@ -287,6 +336,9 @@ static void split_lines(ec_conn *c)
             break;
         }
         size_t end = (size_t)(nl - c->in.data);
+        c->too_long = end - start > MAX_LINE;
+        if (c->too_long)
+            break;
         c->scanned = end + 1;
         c->line(c->in.data + start, end - start, NULL, c->ud);
         start = end + 1;
@@ -304,7 +356,7 @@ static void on_conn_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     }
     free(buf->base);
     ec_err err;
-    if (c->in.size > MAX_LINE) {
+    if (c->too_long || c->in.size > MAX_LINE) {
         ec_err_set(&err, "ENOBUFS", "connection: a line over 16 MiB");
         end_conn(c, &err);
     } else if (n == UV_EOF) {
@@ -381,6 +433,35 @@ static bool unix_address(struct sockaddr_un *addr, int *dirfd, const char *dir, 
     return true;
 }
 
+// Only a socket is replaced; anything else of that name stays, and bind says EADDRINUSE.
+static int bind_anew(int fd, const struct sockaddr_un *addr, int dirfd, const char *name)
+{
+    struct stat st;
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode))
+        unlinkat(dirfd, name, 0);
+    mode_t old = umask(0177);
+    int rc = bind(fd, (const struct sockaddr *)addr, sizeof *addr);
+    int why = errno;
+    umask(old);
+    errno = why;
+    return rc;
+}
+
+// A local connect does not wait, unless the server's queue is full because it is stopped.
+static int connect_soon(int fd, const struct sockaddr_un *addr)
+{
+    struct timeval limit = {CONNECT_SECONDS, 0}, none = {0};
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    int rc;
+    do {
+        rc = connect(fd, (const struct sockaddr *)addr, sizeof *addr);
+    } while (rc != 0 && errno == EINTR);
+    int why = errno == EAGAIN ? ETIMEDOUT : errno;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
+    errno = why;
+    return rc;
+}
+
 static int unix_socket(const char *dir, const char *name, bool server, ec_err *err)
 {
     struct sockaddr_un addr;
@@ -389,14 +470,10 @@ static int unix_socket(const char *dir, const char *name, bool server, ec_err *e
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int rc = fd;
-    if (fd >= 0 && server) {
-        mode_t old = umask(0177);
-        unlinkat(dirfd, name, 0);
-        rc = bind(fd, (struct sockaddr *)&addr, sizeof addr);
-        umask(old);
-    } else if (fd >= 0) {
-        rc = connect(fd, (struct sockaddr *)&addr, sizeof addr);
-    }
+    if (fd >= 0 && server)
+        rc = bind_anew(fd, &addr, dirfd, name);
+    else if (fd >= 0)
+        rc = connect_soon(fd, &addr);
     int why = errno;
     close(dirfd);
     if (rc < 0) {

@@ -42,10 +42,10 @@ static bool dump_family(int fd, int family, ec_listener **list, size_t *count)
         struct nlmsghdr h;
         struct inet_diag_req_v2 r;
     } request = {
-        .h = {.nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-        .r = {.sdiag_family = (uint8_t)family,
-              .sdiag_protocol = IPPROTO_TCP,
-              .idiag_states = 1u << TCP_STATE_LISTEN},
+        .h = {.nlmsg_len = sizeof request,
+              .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+              .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+        .r = {.sdiag_family = (uint8_t)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_STATE_LISTEN},
     };
     if (send(fd, &request, sizeof request, 0) != (ssize_t)sizeof request)
         return false;
@@ -80,11 +80,42 @@ static bool dump(ec_listener **list, size_t *count)
     return ok;
 }
 
-static bool parse_addr(ec_listener *l, const char *hex, bool v6)
+// Words of a line of /proc/net/tcp that are looked at: "1: 0100007F:1F90 00000000:0000 0A … uid timeout inode …".
+enum { WORD_LOCAL = 1, WORD_STATE = 3, WORD_UID = 7, WORD_INODE = 9, WORDS };
+
+// "0100007F:1F90": the address as the kernel has it in memory, in 32-bit words, then the port.
+static bool parse_local(ec_listener *l, char *word)
 {
     uint32_t words[4] = {0};
-    int n = v6 ? sscanf(hex, "%8x%8x%8x%8x", &words[0], &words[1], &words[2], &words[3]) : sscanf(hex, "%8x", words);
-    return n == (v6 ? 4 : 1) && inet_ntop(v6 ? AF_INET6 : AF_INET, words, l->addr, sizeof l->addr);
+    size_t count = l->v6 ? 4 : 1;
+    char *colon = strchr(word, ':'), *end;
+    if (!colon || (size_t)(colon - word) != count * 8)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        char hex[9] = {0};
+        memcpy(hex, word + i * 8, 8);
+        words[i] = (uint32_t)strtoul(hex, &end, 16);
+        if (*end)
+            return false;
+    }
+    unsigned long port = strtoul(colon + 1, &end, 16);
+    l->port = (uint16_t)port;
+    return end > colon + 1 && !*end && port <= 65535 &&
+           inet_ntop(l->v6 ? AF_INET6 : AF_INET, words, l->addr, sizeof l->addr);
+}
+
+// Whether the line is a listening socket.
+static bool parse_line(ec_listener *l, char *line)
+{
+    char *words[WORDS], *rest = NULL;
+    for (int i = 0; i < WORDS; i++) {
+        words[i] = strtok_r(i == 0 ? line : NULL, " \t", &rest);
+        if (!words[i])
+            return false;
+    }
+    l->uid = (uint32_t)strtoul(words[WORD_UID], NULL, 10);
+    l->inode = strtoull(words[WORD_INODE], NULL, 10);
+    return strtoul(words[WORD_STATE], NULL, 16) == TCP_STATE_LISTEN && parse_local(l, words[WORD_LOCAL]);
 }
 
 void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, size_t size, bool v6)
@@ -92,21 +123,13 @@ void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, siz
     for (size_t i = 0; i < size;) {
         const char *end = memchr(text + i, '\n', size - i);
         size_t n = end ? (size_t)(end - text) - i : size - i;
-        char line[512], addr[40];
+        char line[512];
         size_t copied = n < sizeof line ? n : sizeof line - 1;
         memcpy(line, text + i, copied);
         line[copied] = '\0';
-        unsigned port, state, uid;
-        unsigned long long inode;
         ec_listener l = {.v6 = v6};
-        if (sscanf(line, " %*u: %39[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %u %*u %llu", addr, &port, &state,
-                   &uid, &inode) == 5 &&
-            state == TCP_STATE_LISTEN && port <= 65535 && parse_addr(&l, addr, v6)) {
-            l.port = (uint16_t)port;
-            l.uid = uid;
-            l.inode = inode;
+        if (parse_line(&l, line))
             add_listener(list, count, &l);
-        }
         i += n + 1;
     }
 }
@@ -183,8 +206,10 @@ bool ec_port_check(uint16_t port, ec_err *err)
         int family;
         bool any;
         const char *name;
-    } tries[] = {
-        {AF_INET, false, "127.0.0.1"}, {AF_INET, true, "0.0.0.0"}, {AF_INET6, false, "[::1]"}, {AF_INET6, true, "[::]"}};
+    } tries[] = {{AF_INET, false, "127.0.0.1"},
+                 {AF_INET, true, "0.0.0.0"},
+                 {AF_INET6, false, "[::1]"},
+                 {AF_INET6, true, "[::]"}};
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
         int fd = bound_socket(tries[i].family, tries[i].any, port, 1);
         if (fd >= 0)
@@ -221,15 +246,18 @@ void ec_port_hold_release(ec_port_hold *hold)
 
 void ec_port_ephemeral(uint16_t *low, uint16_t *high)
 {
-    unsigned a = 32768, b = 60999;
-    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-    if (f) {
-        if (fscanf(f, "%u %u", &a, &b) != 2 || a > 65535 || b > 65535) {
-            a = 32768;
-            b = 60999;
-        }
-        fclose(f);
+    *low = 32768; // the kernel's default
+    *high = 60999;
+    char text[64];
+    int fd = open("/proc/sys/net/ipv4/ip_local_port_range", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    char *rest;
+    unsigned long a = strtoul(text, &rest, 10), b = strtoul(rest, NULL, 10);
+    if (a >= 1 && a <= b && b <= 65535) {
+        *low = (uint16_t)a;
+        *high = (uint16_t)b;
     }
-    *low = (uint16_t)a;
-    *high = (uint16_t)b;
 }

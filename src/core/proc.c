@@ -45,6 +45,8 @@ struct ec_proc {
     uv_poll_t poll;   // on pidfd
     uv_timer_t timer; // grace after the exit, or polling where pidfds are missing
     stream status, in, out[2];
+    size_t in_pending; // writes to stdin not yet done
+    bool in_closing;   // stdin ends when they are
     report heard;
     size_t heard_size;
     bool exec_known, exited, told, closed;
@@ -70,6 +72,7 @@ typedef struct child_plan {
     const ec_spawn *opts;
     int fds[3];
     int gate, status;
+    bool foreground; // takes the terminal
     struct rlimit nofile;
 } child_plan;
 
@@ -92,11 +95,12 @@ static void child_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void child_terminal(void)
+// A process group of its own, so that ^C reaches the child alone. All signals are blocked here, SIGTTOU too.
+static void child_terminal(const child_plan *c)
 {
     setpgid(0, 0);
-    signal(SIGTTOU, SIG_IGN);
-    tcsetpgrp(0, getpid());
+    if (c->foreground)
+        tcsetpgrp(0, getpid());
 }
 
 static void child_cgroup(const child_plan *c)
@@ -105,8 +109,9 @@ static void child_cgroup(const child_plan *c)
         return;
     char path[4200];
     size_t n = strlen(c->opts->cgroup);
+    errno = ENAMETOOLONG;
     if (n > 4096)
-        return;
+        child_fail(c, STAGE_CGROUP);
     memcpy(path, c->opts->cgroup, n);
     memcpy(path + n, "/cgroup.procs", sizeof "/cgroup.procs");
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -127,8 +132,8 @@ static void child_fds(const child_plan *c)
     for (int i = 0; i < 3; i++)
         if (dup2(moved[i], i) < 0)
             child_fail(c, STAGE_SETUP);
-    // Everything else is closed now, not at exec: while this child waits at its gate it must keep neither the keeper's locks
-    // nor other children's gates open.
+    // Everything else is closed now, not at exec: while this child waits at its gate it must keep neither the keeper's
+    // locks nor other children's gates open.
     unsigned a = (unsigned)c->status, b = c->gate >= 0 ? (unsigned)c->gate : a;
     unsigned low = a < b ? a : b, high = a < b ? b : a;
     if (low > 3)
@@ -144,7 +149,7 @@ static _Noreturn void child_main(const child_plan *c)
     if (o->session)
         setsid();
     if (o->in == EC_STDIO_TERMINAL)
-        child_terminal();
+        child_terminal(c);
     child_signals();
     child_cgroup(c);
     child_fds(c);
@@ -237,6 +242,22 @@ static void tell_exit(ec_proc *p)
     p->events.exit(p->code, p->signal, p->events.ud);
 }
 
+// Whether the program runs, from what came through the status pipe until its end.
+static bool exec_worked(const ec_proc *p, ec_err *err)
+{
+    int why = p->heard.errnum;
+    if (p->heard_size !=
+        sizeof p->heard) // closed by exec, or by the end of a child that was never let through its gate
+        return p->gate < 0 || ec_err_set(err, "ECANCELED", "program %s: ended before it was started", p->program);
+    if (p->heard.stage == STAGE_CWD)
+        return ec_err_errno(err, why, "directory %s", p->cwd);
+    if (p->heard.stage == STAGE_CGROUP)
+        return ec_err_errno(err, why, "cgroup %s", p->cgroup);
+    if (p->heard.stage == STAGE_EXEC)
+        return ec_err_errno(err, why, "program %s", p->program);
+    return ec_err_errno(err, why, "setting up a child");
+}
+
 static void tell_exec(ec_proc *p)
 {
     if (p->exec_known)
@@ -244,26 +265,51 @@ static void tell_exec(ec_proc *p)
     p->exec_known = true;
     if (p->closed)
         return;
-    ec_err err = {0};
-    bool ok = p->heard_size != sizeof p->heard;
-    if (!ok) {
-        int why = p->heard.errnum;
-        if (p->heard.stage == STAGE_CWD)
-            ec_err_errno(&err, why, "directory %s", p->cwd);
-        else if (p->heard.stage == STAGE_CGROUP)
-            ec_err_errno(&err, why, "cgroup %s", p->cgroup);
-        else if (p->heard.stage == STAGE_EXEC)
-            ec_err_errno(&err, why, "program %s", p->program);
-        else
-            ec_err_errno(&err, why, "setting up a child");
-    }
+    ec_err err;
+    bool ok = exec_worked(p, &err);
     p->events.exec(ok, ok ? NULL : &err, p->events.ud);
 }
 
+static void hear(ec_proc *p, const char *data, size_t size)
+{
+    size_t room = sizeof p->heard - p->heard_size;
+    size_t take = size < room ? size : room;
+    memcpy((char *)&p->heard + p->heard_size, data, take);
+    p->heard_size += take;
+}
+
+// Something else was seen that comes after exec: what the status pipe has to say is there already, so read it now.
+static void exec_first(ec_proc *p)
+{
+    uv_os_fd_t fd;
+    char data[sizeof(report)];
+    ssize_t n;
+    if (p->exec_known || p->closed || !p->status.initialised || p->status.ended ||
+        uv_fileno((uv_handle_t *)&p->status.pipe, &fd) != 0)
+        return;
+    while ((n = read(fd, data, sizeof data)) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0)
+            hear(p, data, (size_t)n);
+    end_stream(&p->status);
+    tell_exec(p);
+}
+
+static void end_output(ec_proc *p, int which)
+{
+    if (!p->out[which].initialised || p->out[which].ended)
+        return;
+    end_stream(&p->out[which]);
+    if (!p->closed)
+        p->events.out(which + 1, NULL, 0, p->events.ud);
+}
+
+// Somebody else keeps the pipes open; all that came until now was delivered.
 static void on_grace_over(uv_timer_t *t)
 {
     ec_proc *p = t->data;
     tell_exec(p);
+    end_output(p, 0);
+    end_output(p, 1);
     tell_exit(p);
 }
 
@@ -344,12 +390,8 @@ static void maybe_tell_exit(ec_proc *p)
 static void on_status(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     ec_proc *p = s->data;
-    if (n > 0) {
-        size_t room = sizeof p->heard - p->heard_size;
-        size_t take = (size_t)n < room ? (size_t)n : room;
-        memcpy((char *)&p->heard + p->heard_size, buf->base, take);
-        p->heard_size += take;
-    }
+    if (n > 0)
+        hear(p, buf->base, (size_t)n);
     free(buf->base);
     if (n < 0) {
         end_stream(&p->status);
@@ -362,13 +404,13 @@ static void on_output(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     ec_proc *p = s->data;
     int which = s == (uv_stream_t *)&p->out[0].pipe ? 0 : 1;
+    if (n != 0)
+        exec_first(p);
     if (n > 0 && !p->closed)
         p->events.out(which + 1, buf->base, (size_t)n, p->events.ud);
     free(buf->base);
     if (n < 0) {
-        end_stream(&p->out[which]);
-        if (!p->closed)
-            p->events.out(which + 1, NULL, 0, p->events.ud);
+        end_output(p, which);
         maybe_tell_exit(p);
     }
 }
@@ -460,12 +502,13 @@ static ec_proc *new_proc(ec_loop *loop, const ec_spawn *opts, pid_t pid)
     p->program = ec_xstrdup(opts->argv[0]);
     p->cwd = ec_xstrdup(opts->cwd);
     p->cgroup = ec_xstrdup(opts->cgroup);
-    p->took_terminal = opts->in == EC_STDIO_TERMINAL;
-    // Our child, not reaped: the pid is certainly its.
-    if (!ec_procfs_identity(&p->id, pid))
-        p->id.pid = pid;
-    if (opts->session)
-        p->id.session = pid; // setsid may not have run yet
+    // Our child, not reaped: the pid is certainly its, even when it has ended already.
+    ec_stat st = {0};
+    ec_procfs_stat(&st, pid);
+    // setsid may not have run yet.
+    p->id = (ec_identity){
+        .pid = pid, .start_ticks = st.start_ticks, .pid_ns = ec_pid_ns(), .session = opts->session ? pid : st.session};
+    snprintf(p->id.boot_id, sizeof p->id.boot_id, "%s", ec_boot_id());
     p->next = all_procs;
     p->prev_next = &all_procs;
     if (all_procs)
@@ -507,6 +550,32 @@ static void start_reading(ec_proc *p, const ends *e, int status)
         open_stream(p, &p->in, e->parent[0]);
 }
 
+// An exit code is there for its parent only while SIGCHLD is not ignored, and that may have been inherited.
+static void keep_exit_codes(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGCHLD, NULL, &now) == 0 && (now.sa_handler == SIG_IGN || (now.sa_flags & SA_NOCLDWAIT)))
+        signal(SIGCHLD, SIG_DFL);
+}
+
+// No handler of ours may run in the child before it has set its own dispositions: all signals are blocked meanwhile.
+static pid_t fork_child(const child_plan *plan, int gate_write)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &old);
+    pid_t pid = ec_proc_ops.fork();
+    if (pid == 0) {
+        if (gate_write >= 0)
+            close(gate_write); // or the gate would never see end of file
+        child_main(plan);
+    }
+    int why = errno;
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    errno = why;
+    return pid;
+}
+
 bool ec_proc_spawn(ec_proc **out, ec_loop *loop, const ec_spawn *opts, ec_err *err)
 {
     ends e = {{-1, -1, -1}, {-1, -1, -1}, {false, false, false}};
@@ -518,24 +587,13 @@ bool ec_proc_spawn(ec_proc **out, ec_loop *loop, const ec_spawn *opts, ec_err *e
     if (ok && pipe2(status, O_CLOEXEC) != 0)
         ok = ec_err_errno(err, errno, "pipe");
     child_plan plan = {.opts = opts, .fds = {e.child[0], e.child[1], e.child[2]}, .gate = gate[0], .status = status[1]};
+    // Only who is in the foreground may give the terminal away.
+    plan.foreground = opts->in == EC_STDIO_TERMINAL && tcgetpgrp(0) == getpgrp();
     set_nofile_limit(&plan.nofile);
-    pid_t pid = -1;
-    if (ok) {
-        // No handler of ours may run in the child before it has set its own dispositions.
-        sigset_t all, old;
-        sigfillset(&all);
-        sigprocmask(SIG_SETMASK, &all, &old);
-        pid = ec_proc_ops.fork();
-        if (pid == 0) {
-            if (gate[1] >= 0)
-                close(gate[1]); // or the gate would never see end of file
-            child_main(&plan);
-        }
-        int why = errno;
-        sigprocmask(SIG_SETMASK, &old, NULL);
-        if (pid < 0)
-            ok = ec_err_errno(err, why, "starting %s", opts->argv[0]);
-    }
+    keep_exit_codes();
+    pid_t pid = ok ? fork_child(&plan, gate[1]) : -1;
+    if (ok && pid < 0)
+        ok = ec_err_errno(err, errno, "starting %s", opts->argv[0]);
     close_ends(&e, !ok);
     if (!ok) {
         close_pair(gate);
@@ -548,6 +606,7 @@ bool ec_proc_spawn(ec_proc **out, ec_loop *loop, const ec_spawn *opts, ec_err *e
         close(gate[0]);
     ec_proc *p = new_proc(loop, opts, pid);
     p->gate = gate[1];
+    p->took_terminal = plan.foreground;
     watch_child(p);
     start_reading(p, &e, status[0]);
     *out = p;
@@ -579,32 +638,41 @@ bool ec_proc_signal(ec_proc *p, int sig, ec_err *err)
 
 typedef struct write_request {
     uv_write_t uv;
+    ec_proc *proc;
     char data[];
 } write_request;
 
 static void on_written(uv_write_t *w, int status)
 {
-    (void)status;
+    ec_proc *p = ((write_request *)w)->proc;
     free(w);
+    p->in_pending--;
+    if (p->in_closing && (p->in_pending == 0 || status < 0))
+        end_stream(&p->in);
 }
 
 bool ec_proc_write(ec_proc *p, const void *data, size_t size, ec_err *err)
 {
-    if (!p->in.initialised || p->in.ended)
+    if (!p->in.initialised || p->in.ended || p->in_closing)
         return ec_err_errno(err, EPIPE, "standard input of pid %d", p->id.pid);
     write_request *w = ec_xcalloc(1, sizeof *w + size);
+    w->proc = p;
     memcpy(w->data, data, size);
     uv_buf_t buf = uv_buf_init(w->data, (unsigned)size);
     int rc = uv_write(&w->uv, (uv_stream_t *)&p->in.pipe, &buf, 1, on_written);
-    if (rc == 0)
+    if (rc == 0) {
+        p->in_pending++;
         return true;
+    }
     free(w);
     return ec_err_errno(err, -rc, "standard input of pid %d", p->id.pid);
 }
 
 void ec_proc_close_stdin(ec_proc *p)
 {
-    end_stream(&p->in);
+    p->in_closing = true;
+    if (p->in_pending == 0)
+        end_stream(&p->in);
 }
 
 // The loop does not wait for a child nobody listens to; it still reaps it when it runs.

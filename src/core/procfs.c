@@ -16,39 +16,65 @@
 #include "envctl/fault.h"
 #include "envctl/ops.h"
 
+// Numbers of fields in /proc/<pid>/stat, as in proc(5), and the flag that marks threads of the kernel.
+enum { FIELD_PPID = 4, FIELD_PGRP, FIELD_SESSION, FIELD_FLAGS = 9, FIELD_START = 22, FLAG_KERNEL_THREAD = 0x200000 };
+
+static void set_field(ec_stat *out, int field, unsigned long long value)
+{
+    if (field == FIELD_PPID)
+        out->ppid = (pid_t)value;
+    else if (field == FIELD_PGRP)
+        out->pgrp = (pid_t)value;
+    else if (field == FIELD_SESSION)
+        out->session = (pid_t)value;
+    else if (field == FIELD_FLAGS)
+        out->kernel = value & FLAG_KERNEL_THREAD;
+    else if (field == FIELD_START)
+        out->start_ticks = value;
+}
+
+// Fields 3 to 22, from NUL-terminated text behind the command name.
+static bool parse_fields(ec_stat *out, const char *p)
+{
+    while (*p == ' ')
+        p++;
+    if (!isalpha((unsigned char)*p))
+        return false;
+    out->state = *p++;
+    for (int field = FIELD_PPID; field <= FIELD_START; field++) {
+        char *end;
+        unsigned long long value = strtoull(p, &end, 10); // takes "-1" as well
+        if (end == p)
+            return false;
+        set_field(out, field, value);
+        p = end;
+    }
+    return true;
+}
+
 bool ec_stat_parse(ec_stat *out, const char *text, size_t size)
 {
     const char *open = memchr(text, '(', size);
-    const char *close_paren = memrchr(text, ')', size);
-    if (!open || !close_paren || close_paren < open || open == text)
+    const char *end = memrchr(text, ')', size);
+    if (!open || !end || end < open)
         return false;
     *out = (ec_stat){0};
-    size_t n = (size_t)(close_paren - open - 1);
+    int64_t pid = 0;
+    for (const char *p = text; p < open && isdigit((unsigned char)*p) && pid <= INT_MAX; p++)
+        pid = pid * 10 + (*p - '0');
+    size_t n = (size_t)(end - open - 1);
     if (n >= sizeof out->comm)
         n = sizeof out->comm - 1;
     memcpy(out->comm, open + 1, n);
     // The rest as a NUL-terminated copy: 20 numbers of at most 20 digits.
     char rest[640];
-    size_t left = size - (size_t)(close_paren + 1 - text);
+    size_t left = size - (size_t)(end + 1 - text);
     if (left >= sizeof rest)
         left = sizeof rest - 1;
-    memcpy(rest, close_paren + 1, left);
+    memcpy(rest, end + 1, left);
     rest[left] = '\0';
-    long pid = strtol(text, NULL, 10);
-    int ppid, pgrp, session;
-    unsigned long long start;
-    char state;
-    // Fields 3 to 6, then 15 that nobody asked for, then 22.
-    if (sscanf(rest, " %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &ppid,
-               &pgrp, &session, &start) != 5)
-        return false;
     out->pid = (pid_t)pid;
-    out->ppid = ppid;
-    out->pgrp = pgrp;
-    out->session = session;
-    out->state = state;
-    out->start_ticks = start;
-    return pid > 0;
+    return pid > 0 && pid <= INT_MAX && parse_fields(out, rest);
 }
 
 static int open_proc(pid_t pid, const char *file)
@@ -121,8 +147,12 @@ ec_alive ec_procfs_alive(const ec_identity *id)
 const char *ec_alive_word(ec_alive value)
 {
     static const char *const words[] = {
-        [EC_ALIVE] = NULL,      [EC_GONE] = "gone",     [EC_ZOMBIE] = "zombie",
-        [EC_REUSED] = "reused", [EC_REBOOT] = "reboot", [EC_OTHER_NAMESPACE] = "other_pid_namespace",
+        [EC_ALIVE] = NULL,
+        [EC_GONE] = "gone",
+        [EC_ZOMBIE] = "zombie",
+        [EC_REUSED] = "reused",
+        [EC_REBOOT] = "reboot",
+        [EC_OTHER_NAMESPACE] = "other_pid_namespace",
         [EC_NO_PROCFS] = "no_procfs",
     };
     return words[value];
@@ -137,6 +167,7 @@ bool ec_procfs_read(eb_buf *out, pid_t pid, const char *file)
     size_t start = out->size;
     while ((n = read(fd, eb_reserve(out, 16384), 16384)) > 0 && out->size - start < 1 << 20)
         out->size += (size_t)n;
+    out->data[out->size] = '\0';
     close(fd);
     return n >= 0;
 }
@@ -234,6 +265,51 @@ bool ec_cgroup_populated(const char *path)
     return strstr(text, "populated 1") != NULL;
 }
 
+// Path of a process in the cgroup v2 tree, "" for its root.
+static bool cgroup_of(char *out, size_t size, pid_t pid)
+{
+    eb_buf b = {0};
+    bool found = false;
+    char *rest = NULL, *line = ec_procfs_read(&b, pid, "cgroup") ? strtok_r(b.data, "\n", &rest) : NULL;
+    for (; line && !found; line = strtok_r(NULL, "\n", &rest))
+        if (strncmp(line, "0::/", 4) == 0)
+            found = (size_t)snprintf(out, size, "%s", line[4] ? line + 3 : "") < size;
+    eb_free(&b);
+    return found;
+}
+
+bool ec_cgroup_holds(const char *path, pid_t pid)
+{
+    char own[PATH_MAX];
+    size_t n = strlen(path);
+    if (!cgroup_of(own, sizeof own, pid))
+        return true;
+    // `path` is the mount point, of which we know nothing here, and then the process's path or the beginning of it.
+    for (;;) {
+        size_t k = strlen(own);
+        if (k == 0)
+            return false;
+        if (k <= n && memcmp(path + n - k, own, k) == 0)
+            return true;
+        *strrchr(own, '/') = '\0';
+    }
+}
+
+// Octal escapes of mountinfo (a blank is \040), in place.
+static void unescape(char *text)
+{
+    char *to = text;
+    for (const char *p = text; *p; to++) {
+        if (p[0] == '\\' && p[1] && p[2] && p[3]) {
+            *to = (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0'));
+            p += 4;
+        } else {
+            *to = *p++;
+        }
+    }
+    *to = '\0';
+}
+
 // Mount point of cgroup v2 from /proc/self/mountinfo: "… - cgroup2 …" with the mount point in field 5.
 static bool cgroup_mount(char *out, size_t size)
 {
@@ -242,30 +318,14 @@ static bool cgroup_mount(char *out, size_t size)
         return false;
     char line[4096];
     bool found = false;
+    *out = '\0';
     while (!found && fgets(line, sizeof line, f)) {
         char point[PATH_MAX];
         if (strstr(line, " - cgroup2 ") && sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1)
             found = (size_t)snprintf(out, size, "%s", point) < size;
     }
     fclose(f);
-    return found;
-}
-
-static bool own_cgroup(char *out, size_t size)
-{
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f)
-        return false;
-    char line[4096];
-    bool found = false;
-    while (!found && fgets(line, sizeof line, f)) {
-        if (strncmp(line, "0::/", 4) != 0)
-            continue;
-        line[strcspn(line, "\n")] = '\0';
-        const char *path = strcmp(line + 3, "/") == 0 ? "" : line + 3;
-        found = (size_t)snprintf(out, size, "%s", path) < size;
-    }
-    fclose(f);
+    unescape(out);
     return found;
 }
 
@@ -274,8 +334,10 @@ bool ec_cgroup_base(char *out, size_t size, const char *name, bool create, ec_er
     char mount[1024], own[1024];
     if (ec_fault("no_cgroup"))
         return ec_err_set(err, "ENOSYS", "cgroup v2: switched off for a test");
-    if (!cgroup_mount(mount, sizeof mount) || !own_cgroup(own, sizeof own))
+    if (!cgroup_mount(mount, sizeof mount) || !cgroup_of(own, sizeof own, getpid()))
         return ec_err_set(err, "ENOSYS", "cgroup v2: not mounted");
+    if (strncmp(own, "/..", 3) == 0)
+        return ec_err_set(err, "ENOSYS", "cgroup v2: our own cgroup is not visible from here");
     // A service that runs envctl has a leaf of ours as its own cgroup; leaves never nest.
     char *nested = strstr(own, "/envctl-");
     if (nested)

@@ -67,7 +67,7 @@ static void fire_once(void *ud)
 static const struct {
     const char *name;
     int number;
-} signals[] = {{"INT", SIGINT},     {"TERM", SIGTERM}, {"HUP", SIGHUP}, {"WINCH", SIGWINCH},
+} signals[] = {{"INT", SIGINT},   {"TERM", SIGTERM}, {"HUP", SIGHUP}, {"WINCH", SIGWINCH},
                {"TSTP", SIGTSTP}, {"CONT", SIGCONT}, {NULL, 0}};
 
 static void fire_signal(int signum, void *ud)
@@ -164,8 +164,8 @@ static int l_handles(lua_State *L)
 int luaopen_envctl_host_loop(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"close", l_release}, {"is_closed", l_is_closed}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"run", l_run},           {"stop", l_stop},         {"timer", l_timer},
-                                         {"signal", l_signal},     {"readable", l_readable}, {"handles", l_handles},
+    static const luaL_Reg functions[] = {{"run", l_run},       {"stop", l_stop},         {"timer", l_timer},
+                                         {"signal", l_signal}, {"readable", l_readable}, {"handles", l_handles},
                                          {NULL, NULL}};
     lx_new_type(L, TYPE, methods, l_release);
     luaL_newlib(L, functions);

@@ -6,8 +6,8 @@
 #include "lx.h"
 #include "state.h"
 
-#define PROBE_TYPE "envctl.Probe"
-#define CONN_TYPE "envctl.Conn"
+#define PROBE_TYPE  "envctl.Probe"
+#define CONN_TYPE   "envctl.Conn"
 #define SERVER_TYPE "envctl.Server"
 
 // One struct serves the three kinds: a core object, a callback, and the pin of its box.
@@ -121,17 +121,14 @@ static int start_probe(lua_State *L, const char *host, lua_Integer port, const c
     luaL_checktype(L, fn, LUA_TFUNCTION);
     object *o = new_object(L, PROBE_TYPE);
     o->bare = path == NULL;
-    ec_err err;
-    o->core = ec_http_get(o->ctx->loop, host, number, path, (uint64_t)timeout, (size_t)max, on_probe, o, &err);
-    if (!o->core)
-        return fail_new(L, o, &err);
     pin(L, o, fn);
+    o->core = ec_http_get(o->ctx->loop, host, number, path, (uint64_t)timeout, (size_t)max, on_probe, o);
     return 1;
 }
 
 static int l_tcp_probe(lua_State *L)
 {
-    const char *host = luaL_checkstring(L, 1);
+    const char *host = lx_check_path(L, 1);
     lua_Integer timeout = luaL_checkinteger(L, 3);
     luaL_argcheck(L, timeout >= 0, 3, "cannot be negative");
     return start_probe(L, host, luaL_checkinteger(L, 2), NULL, timeout, 0, 4);
@@ -142,6 +139,7 @@ static int l_http_get(lua_State *L)
     static const char *const fields[] = {"host", "port", "path", "timeout_ms", "max_bytes", NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
     lx_check_fields(L, 1, fields);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
     const char *host = lx_opt_string(L, 1, "host", "127.0.0.1");
     const char *path = lx_opt_string(L, 1, "path", "/");
     lua_Integer port = lx_opt_integer(L, 1, "port", 0, 1, 65535);
@@ -286,9 +284,13 @@ int luaopen_envctl_host_net(lua_State *L)
 {
     static const luaL_Reg probe_methods[] = {{"close", l_release_probe}, {"is_closed", is_closed}, {NULL, NULL}};
     static const luaL_Reg server_methods[] = {{"close", l_release_server}, {"is_closed", is_closed}, {NULL, NULL}};
-    static const luaL_Reg conn_methods[] = {{"start", l_start},        {"write", l_write},   {"peer_uid", l_peer_uid},
-                                            {"peer_pid", l_peer_pid},  {"close", l_release_conn},
-                                            {"is_closed", is_closed},  {NULL, NULL}};
+    static const luaL_Reg conn_methods[] = {{"start", l_start},
+                                            {"write", l_write},
+                                            {"peer_uid", l_peer_uid},
+                                            {"peer_pid", l_peer_pid},
+                                            {"close", l_release_conn},
+                                            {"is_closed", is_closed},
+                                            {NULL, NULL}};
     static const luaL_Reg functions[] = {{"tcp_probe", l_tcp_probe},
                                          {"http_get", l_http_get},
                                          {"unix_listen", l_unix_listen},

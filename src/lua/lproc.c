@@ -10,7 +10,7 @@
 #include "lx.h"
 #include "state.h"
 
-#define TYPE "envctl.Process"
+#define TYPE       "envctl.Process"
 #define WATCH_TYPE "envctl.ProcessWatch"
 
 typedef struct process {
@@ -166,6 +166,8 @@ static ec_stdio check_stdio(lua_State *L, int table, const char *field, const ch
     ec_stdio kind;
     int type = lua_getfield(L, table, field);
     if (type == LUA_TTABLE && log) {
+        static const char *const fields[] = {"log", NULL};
+        lx_check_fields(L, -1, fields);
         *log = lx_opt_string(L, -1, "log", NULL);
         if (!*log)
             luaL_error(L, "%s.log: path expected", field);
@@ -200,8 +202,8 @@ static void check_callbacks(lua_State *L)
 
 static int l_spawn(lua_State *L)
 {
-    static const char *const fields[] = {"argv",   "env",     "cwd",     "stdin",     "stdout",    "stderr", "session", "gated",
-                                         "cgroup", "on_exec", "on_exit", "on_stdout", "on_stderr", NULL};
+    static const char *const fields[] = {"argv",  "env",    "cwd",     "stdin",   "stdout",    "stderr",    "session",
+                                         "gated", "cgroup", "on_exec", "on_exit", "on_stdout", "on_stderr", NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     lx_check_fields(L, 1, fields);

@@ -1,5 +1,6 @@
 // envctl.host.procfs. Stub: lua/_meta/envctl/host/procfs.lua
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,13 @@
 
 #define SCRATCH "envctl.procfs.scratch"
 
+static pid_t check_pid(lua_State *L, int arg)
+{
+    lua_Integer pid = luaL_checkinteger(L, arg);
+    luaL_argcheck(L, pid >= 0 && pid <= INT_MAX, arg, "not a pid");
+    return (pid_t)pid;
+}
+
 static int l_self(lua_State *L)
 {
     ec_identity id;
@@ -28,7 +36,7 @@ static int l_self(lua_State *L)
 static int l_identity(lua_State *L)
 {
     ec_identity id;
-    if (!ec_procfs_identity(&id, (pid_t)luaL_checkinteger(L, 1)))
+    if (!ec_procfs_identity(&id, check_pid(L, 1)))
         return 0;
     lx_push_identity(L, &id);
     return 1;
@@ -50,7 +58,7 @@ static int l_alive(lua_State *L)
 static int l_stat(lua_State *L)
 {
     ec_stat st;
-    if (!ec_procfs_stat(&st, (pid_t)luaL_checkinteger(L, 1)))
+    if (!ec_procfs_stat(&st, check_pid(L, 1)))
         return 0;
     const struct {
         const char *name;
@@ -74,8 +82,9 @@ static int l_stat(lua_State *L)
 
 static int l_cmdline(lua_State *L)
 {
+    pid_t pid = check_pid(L, 1);
     eb_buf b = {0};
-    if (!ec_procfs_read(&b, (pid_t)luaL_checkinteger(L, 1), "cmdline") || b.size == 0) {
+    if (!ec_procfs_read(&b, pid, "cmdline") || b.size == 0) {
         eb_free(&b);
         return 0;
     }
@@ -94,7 +103,7 @@ static int l_cmdline(lua_State *L)
 static int l_cwd(lua_State *L)
 {
     char path[4096];
-    if (!ec_procfs_link(path, sizeof path, (pid_t)luaL_checkinteger(L, 1), "cwd"))
+    if (!ec_procfs_link(path, sizeof path, check_pid(L, 1), "cwd"))
         return 0;
     lua_pushstring(L, path);
     return 1;
@@ -102,7 +111,7 @@ static int l_cwd(lua_State *L)
 
 static int l_environ_get(lua_State *L)
 {
-    pid_t pid = (pid_t)luaL_checkinteger(L, 1);
+    pid_t pid = check_pid(L, 1);
     size_t size;
     const char *name = luaL_checklstring(L, 2, &size);
     eb_buf b = {0};
@@ -222,7 +231,7 @@ typedef struct match {
     struct pair {
         const ec_listener *l;
         pid_t pid;
-    } *found;
+    } * found;
     size_t found_count;
 } match;
 
@@ -231,6 +240,12 @@ static void match_socket(uint64_t inode, void *ud)
     match *m = ud;
     for (size_t i = 0; i < m->count; i++) {
         if (m->all[i].inode != inode)
+            continue;
+        // A descriptor that was duplicated is still one listener.
+        bool known = false;
+        for (size_t k = m->found_count; k > 0 && m->found[k - 1].pid == m->pid; k--)
+            known = known || m->found[k - 1].l == &m->all[i];
+        if (known)
             continue;
         m->found = ec_xrealloc(m->found, (m->found_count + 1) * sizeof *m->found);
         m->found[m->found_count++] = (struct pair){&m->all[i], m->pid};
@@ -249,6 +264,14 @@ static int l_listening(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     size_t n = lua_rawlen(L, 1);
+    for (size_t i = 1; i <= n; i++) {
+        int ok;
+        lua_rawgeti(L, 1, (lua_Integer)i);
+        lua_tointegerx(L, -1, &ok);
+        if (!ok)
+            return luaL_error(L, "pids: integers expected, got %s", luaL_typename(L, -1));
+        lua_pop(L, 1);
+    }
     ec_listener *all = NULL;
     match m = {0};
     if (!ec_port_listeners(&all, &m.count, NULL))
@@ -324,6 +347,7 @@ static void push_command(lua_State *L, pid_t pid)
 static int l_holder(lua_State *L)
 {
     lua_Integer port = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, port >= 1 && port <= 65535, 1, "a port is 1..65535");
     ec_listener *all = NULL;
     search s = {.port = (uint16_t)port};
     if (ec_port_listeners(&all, &s.count, NULL)) {

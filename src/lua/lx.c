@@ -30,8 +30,7 @@ void lx_dispatch(lx_ctx *ctx, int nargs)
 {
     lua_State *L = ctx->main;
     int base = lua_gettop(L) - nargs; // the function
-    luaL_checkstack(L, 2, "callback");
-    if (ctx->dispatch_off || ctx->has_error) {
+    if (ctx->dispatch_off || ctx->has_error || !lua_checkstack(L, 2)) {
         lua_settop(L, base - 1);
         return;
     }

@@ -10,10 +10,10 @@
 
 /// One per VM, reached from any coroutine through the extra space of the Lua state.
 typedef struct lx_ctx {
-    lua_State *main;    // callbacks run here, never on the coroutine that registered them
-    ec_loop *loop;      // borrowed from the owner of the VM
-    bool dispatch_off;  // set before lua_close: late callbacks are dropped
-    bool has_error;     // an error of a callback is waiting in the registry under &lx_error_key
+    lua_State *main;   // callbacks run here, never on the coroutine that registered them
+    ec_loop *loop;     // borrowed from the owner of the VM
+    bool dispatch_off; // set before lua_close: late callbacks are dropped
+    bool has_error;    // an error of a callback is waiting in the registry under &lx_error_key
 } lx_ctx;
 
 lx_ctx *lx_context(lua_State *L);
@@ -21,8 +21,8 @@ lx_ctx *lx_context(lua_State *L);
 /// Pushes nil, message, code. Returns 3, so that a binding ends with `return lx_fail(L, &err)`.
 int lx_fail(lua_State *L, const ec_err *err);
 
-/// Calls the function below `nargs` arguments on the context's main state, with a traceback handler. No results. An error is
-/// kept, the loop stopped, and loop.run() raises it: nothing longjmps through libuv.
+/// Calls the function below `nargs` arguments on the context's main state, with a traceback handler. No results. An
+/// error is kept, the loop stopped, and loop.run() raises it: nothing longjmps through libuv.
 void lx_dispatch(lx_ctx *ctx, int nargs);
 
 /// Raises the error that a callback left behind, if any. Called by loop.run() after the loop returned.
@@ -43,8 +43,8 @@ void lx_check_fields(lua_State *L, int table, const char *const *known);
 /// A path or word argument: a string without NUL bytes.
 const char *lx_check_path(lua_State *L, int arg);
 
-/// Userdata that boxes one pointer. lx_new_box pushes it with its metatable and a NULL pointer ("closed"): the binding acquires
-/// the resource afterwards. lx_check_box raises when it is closed.
+/// Userdata that boxes one pointer. lx_new_box pushes it with its metatable and a NULL pointer ("closed"): the binding
+/// acquires the resource afterwards. lx_check_box raises when it is closed.
 void **lx_new_box(lua_State *L, const char *type);
 void *lx_check_box(lua_State *L, int arg, const char *type);
 void **lx_test_box(lua_State *L, int arg, const char *type);

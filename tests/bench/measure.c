@@ -1,5 +1,5 @@
-// Runs one command with its output thrown away; prints "microseconds kilobytes exit-code". A program of its own because the
-// kernel counts the memory of the process that forks into the child's maximum: here that is almost nothing.
+// Runs one command with its output thrown away; prints "microseconds kilobytes exit-code". A program of its own because
+// the kernel counts the memory of the process that forks into the child's maximum: here that is almost nothing.
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>

@@ -67,9 +67,11 @@ static void test_killed_while_saving(void **state)
             save_for_ever(path, acknowledged, fds[1]);
         close(fds[1]);
         uint64_t last;
-        if (dice(8) != 0) // now and then before its first save
+        if (dice(8) != 0) { // now and then before its first save
             assert_int_equal(read(fds[0], &acknowledged, sizeof acknowledged), sizeof acknowledged);
-        sleep_us(dice(3000));
+            saves++;
+        }
+        sleep_us(300 + dice(3000));
         kill(pid, SIGKILL);
         int status = reap(pid);
         assert_true(WIFSIGNALED(status)); // it never failed by itself

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # The rules of the house (docs/architecture.md): which room may use what. One line per rule: ok, or FAIL with the places.
+# With an argument only the rules whose name begins so.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+only=${1:-}
 
 # rule NAME COMMAND…: the command prints the places that break the rule.
 rule() {
   local name=$1 found
+  [[ $name == "$only"* ]] || return
   shift
   found=$("$@")
   if [ -z "$found" ]; then
@@ -29,13 +32,16 @@ includes() {
   done
 }
 
-# Code of C files without comments and string literals, as file:line:text.
+# Code of C files without comments and string literals, as file:line: text.
 c_code() {
-  local file
-  for file in "$@"; do
-    # gcc -fpreprocessed strips comments and keeps the lines' numbers.
-    gcc -fpreprocessed -dD -E -P -xc "$file" 2>/dev/null | sed -E "s/\"([^\"\\\\]|\\\\.)*\"/\"\"/g; s|^|$file: |"
-  done
+  python3 - "$@" <<'PY'
+import re, sys
+token = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
+for name in sys.argv[1:]:
+    text = token.sub(lambda m: '""' + "\n" * m[0].count("\n"), open(name, encoding="utf-8").read())
+    for number, line in enumerate(text.split("\n"), 1):
+        print(f"{name}:{number}: {line}")
+PY
 }
 
 prints_in_c() {
@@ -107,7 +113,10 @@ rule 'C prints nothing outside main.c and the tools' prints_in_c
 rule 'C runs no shell' shell_in_c
 rule 'policy uses no io, os, print' io_in_policy
 rule 'policy has no globals' globals_in_policy
-rule 'plan/ is pure: no host module but hash' requires plan '^envctl\.(host\.hash|util\.|plan\.|err$|state\.names)'
+rule 'plan/ is pure: no host module but hash' requires plan '^envctl\.(host\.hash|util\.|plan\.|deps\.plan$|err$|state\.names)'
+rule 'deps/plan is pure too' requires deps/plan.lua \
+  '^envctl\.(host\.hash|util\.|plan\.|deps\.(plan|definitions)$|err$|state\.names)'
+rule 'deps/definitions is pure too' requires deps/definitions.lua '^envctl\.(host\.hash$|config\.launch_env$|util\.|deps\.|err$)'
 rule 'ui/ does not reach back' requires ui '^envctl\.(host\.|util\.|ui\.|err$|task$|state\.names)'
 rule 'util/ stands alone' requires util '^(envctl\.(host\.(json|hash)|util\.|err$)|cjson)'
 rule 'state/ knows no keeper, plan or command' requires state '^envctl\.(host\.|util\.|state\.|err$|task$)'

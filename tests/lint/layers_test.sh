@@ -16,7 +16,7 @@ fresh() {
 breaks() {
   mkdir -p "$(dirname "$copy/tree/$2")"
   printf '%b\n' "$3" >>"$copy/tree/$2"
-  if "$copy/tree/tests/lint/layers.sh" | grep -q "^FAIL $1"; then
+  if "$copy/tree/tests/lint/layers.sh" "$1" | grep -q "^FAIL $1"; then
     echo "ok a broken rule is found: $1"
   else
     echo "FAIL a broken rule is not found: $1"
@@ -38,6 +38,7 @@ breaks 'policy uses no io' lua/envctl/util/planted.lua "print('x')"
 breaks 'policy uses no io' lua/envctl/util/planted.lua 'return os.getenv'
 breaks 'policy has no globals' lua/envctl/util/planted.lua 'planted = 1'
 breaks 'plan/ is pure' lua/envctl/plan/planted.lua "local fs = require 'envctl.host.fs'\nreturn fs"
+breaks 'deps/plan is pure' lua/envctl/deps/plan.lua "local fs = require 'envctl.host.fs'"
 breaks 'ui/ does not reach' lua/envctl/ui/planted.lua "return require('envctl.keeper.client')"
 breaks 'util/ stands alone' lua/envctl/util/planted.lua "return require('envctl.config.load')"
 breaks 'state/ knows no' lua/envctl/state/planted.lua "return require 'envctl.keeper.client'"

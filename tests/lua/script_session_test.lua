@@ -293,6 +293,21 @@ function M.test_overrides_on_top_of_each_other()
   lu.assertEquals(output.backend, 8000)
 end
 
+function M.test_asked_twice_is_told_once()
+  support.with(override 'local p = base(ctx)\np.backend = ctx.slot\nreturn p', function(session)
+    for slot = 1, 3 do
+      for _, label in ipairs { 'a', 'b' } do
+        session:call('plan.ports', { slot = slot }, function()
+          return { backend = 8000 }
+        end, { label = label })
+      end
+    end
+    lu.assertEquals(session:report()[1].changed, {
+      { path = 'a.backend', before = 8000, after = 3 }, { path = 'b.backend', before = 8000, after = 3 },
+    })
+  end)
+end
+
 function M.test_no_override_is_the_bundled_function()
   local output, report, calls = ports 'return { envctl = 1 }'
   lu.assertEquals(output, { backend = 8000, frontend = 9000 })

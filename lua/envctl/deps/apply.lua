@@ -342,7 +342,7 @@ end
 
 -- Ends processes by their records: politely to the leader first, then whatever is left of each. Awaits.
 local function end_processes(world, records, on_phase)
-  local budget, waiting = 0, {}
+  local budget, waiting, polite = 0, {}, {}
   for _, record in ipairs(records) do
     local svc = world.running[record.name]
     if svc then
@@ -362,11 +362,19 @@ local function end_processes(world, records, on_phase)
     wait = math.min(wait * 2, 40)
     for i = #waiting, 1, -1 do
       if procfs.alive(waiting[i].identity) == false then
+        polite[waiting[i]] = true
         table.remove(waiting, i)
       end
     end
   end
-  return require('envctl.keeper.ending').stop(records, on_phase)
+  local results = require('envctl.keeper.ending').stop(records, on_phase)
+  for i, result in ipairs(results) do
+    if result.stopped and polite[records[i]] and not result.was_alive then
+      result.was_alive = true
+      on_phase(records[i], 'stopped')
+    end
+  end
+  return results
 end
 
 -- Ends dependencies by their records. Results are in the order of the records. Awaits.

@@ -212,7 +212,7 @@ local function choose(id, settings, context)
   end
   why = docker_why and docker_why .. '; ' .. why or why
   return nil, problem(id, id .. ' is enabled, but there is no way to run it: ' .. why,
-    'install it, set ' .. key_of(id, 'URL') .. ', or switch it off', where)
+    access[id] and 'install it, set ' .. key_of(id, 'URL') .. ', or switch it off' or 'switch it off', where)
 end
 
 -- Fixed port of a dependency, from ENVCTL_<X>_PORT.
@@ -228,8 +228,8 @@ end
 ---@param flags table of the route
 function M.gather(ctx, facts, flags)
   local list = facts.config.dependencies
-  if #list == 0 then
-    return
+  if #list == 0 or facts.config.conflict then
+    return -- what excludes each other is an error by itself
   end
   local places = require 'envctl.deps.places'
   local settings = ctx.settings
@@ -260,6 +260,7 @@ function M.gather(ctx, facts, flags)
         and found.scope == 'isolated' and 'Main' or nil
       providers[id] = found
     elseif e then
+      kept[#kept + 1] = id -- still enabled, and shown with the plan
       local strict = settings:get 'ENVCTL_REQUIREMENTS_STRICT' ~= false
       local problems = strict and facts.config_errors or facts.config_warnings
       problems[#problems + 1] = e

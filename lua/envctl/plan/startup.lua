@@ -297,10 +297,12 @@ end
 
 -- One that is enabled without a way to run it is said: facts that did not look have none.
 local function not_started(draft, project, id)
-  warn(draft, {
-    code = 'dependency_not_started', message = id .. ' is enabled, but nothing is known that could run it',
-    hint = 'start it yourself, or switch it off', where = names.short(project.name, id),
-  })
+  if not draft.facts.config.providers then
+    warn(draft, {
+      code = 'dependency_not_started', message = id .. ' is enabled, but nothing is known that could run it',
+      hint = 'start it yourself, or switch it off', where = names.short(project.name, id),
+    })
+  end
   return {
     id = id, provider = json.null, why = 'nothing is known that could run it', scope = 'isolated',
     ports = { [id] = draft.ports[project.name].ports[id] }, provides = {}, ready = json.null, needs = json.array {},

@@ -57,12 +57,17 @@ local function bundled(input, base_fn)
   return self
 end
 
+-- Planning asks more than once; what counts is what was said last about the same thing.
 local function record_changes(session, point, list, before, outputs, label)
   local below = before
   for i, o in ipairs(list) do
     local output = outputs[i]
     if output ~= nil then
-      session.used[#session.used + 1] = {
+      local key = table.concat({ point.name, o.layer, o.file, o.line, label or '' }, '\0')
+      if not session.used[key] then
+        session.used[#session.used + 1] = key
+      end
+      session.used[key] = {
         point = point.name, layer = o.layer, file = o.file, line = o.line,
         changed = diff.changes(below, output, { label = label, mask = mask_of(point) }),
       }

@@ -2,12 +2,13 @@
 --- failing (a broken script has no useful answer, never an error), and knows nothing of what the keys mean. Pure.
 local M = {}
 
-local MAX_DEPTH = 100
-
 local find, byte, sub = string.find, string.byte, string.sub
 
 ---@class envctl.script.Node
 ---@field line integer
+---@field text string? the table constructor at `open` holds its children; they are read when somebody asks
+---@field open integer?
+---@field breaks integer[]?
 ---@field children table<string|integer, envctl.script.Node>?
 ---@field include string? path given to envctl.include for this value
 ---@field name string? local variable this value is taken from
@@ -59,18 +60,28 @@ local function skip_blanks(text, pos)
   end
 end
 
--- Counts line breaks up to pos. Positions only grow.
+-- The line of a position, from the positions of all line breaks.
 local function line_at(self, pos)
-  local at, line = self.break_pos, self.break_line
-  while true do
-    local nl = self.text:find('\n', at, true)
-    if not nl or nl >= pos then
-      break
+  local breaks = self.breaks
+  local low, high = 1, #breaks + 1 -- the answer is the first break at or behind pos
+  while low < high do
+    local middle = (low + high) // 2
+    if breaks[middle] < pos then
+      low = middle + 1
+    else
+      high = middle
     end
-    at, line = nl + 1, line + 1
   end
-  self.break_pos, self.break_line = at, line
-  return line
+  return low
+end
+
+local function line_breaks(text)
+  local out, n = {}, 0
+  for pos in text:gmatch '()\n' do
+    n = n + 1
+    out[n] = pos
+  end
+  return out
 end
 
 local QUOTED = { [34] = '[\\\n"]', [39] = "[\\\n']" }
@@ -175,26 +186,68 @@ local function skip_value(lx)
   end
 end
 
-local constructor
+-- The position behind the brace that closes the one at pos. Only brackets, texts and comments matter on the way.
+local function behind_brace(text, pos)
+  local depth = 0
+  while true do
+    pos = find(text, '[{}"\'%[%-]', pos)
+    if not pos then
+      return #text + 1
+    end
+    local c = byte(text, pos)
+    if c == 123 then
+      depth, pos = depth + 1, pos + 1
+    elseif c == 125 then
+      depth, pos = depth - 1, pos + 1
+      if depth == 0 then
+        return pos
+      end
+    elseif c == 91 then
+      pos = long_bracket(text, pos) or pos + 1
+    elseif c ~= 45 then
+      pos = quoted(text, pos)
+    elseif byte(text, pos + 1) == 45 then
+      pos = long_bracket(text, pos + 2) or find(text, '\n', pos, true) or #text + 1
+    else
+      pos = pos + 1
+    end
+  end
+end
 
--- A value that starts here: the lines of its keys when it is a table, or a call with one table, such as envctl.append { … }.
-local function value(lx, depth)
+-- A table constructor: where it is, for later, and on behind it.
+local function skip_table(lx, node)
+  node.text, node.breaks, node.open = lx.text, lx.breaks, lx.at
+  lx.pos = behind_brace(lx.text, lx.at)
+  lx:advance()
+end
+
+-- Some call: on behind the bracket that closes it. The opening one is the token now, or `open` of them are passed already.
+local function skip_call(lx, open)
+  while open > 0 and lx.kind ~= 'end' do
+    if lx.kind == 'symbol' then
+      open = open + (lx.value == '(' and 1 or 0) - (lx.value == ')' and 1 or 0)
+    end
+    lx:advance()
+  end
+end
+
+-- A value that starts here: where its table is when it is one, or a call with one table, such as envctl.append { … }.
+local function value(lx)
   local node = { line = lx:line() }
   if lx:is('{') then
-    constructor(lx, node, depth + 1)
+    skip_table(lx, node)
+    return node
+  elseif lx.kind ~= 'name' or OPENS[lx.value] then
     return node
   end
-  if lx.kind ~= 'name' or OPENS[lx.value] then
-    return node
-  end
-  local words = { lx.value }
+  local first, last, count = lx.value, lx.value, 1
   lx:advance()
   while lx:is('.') do
     lx:advance()
     if lx.kind ~= 'name' then
       return node
     end
-    words[#words + 1] = lx.value
+    last, count = lx.value, count + 1
     lx:advance()
   end
   local parenthesis = lx:is('(')
@@ -202,28 +255,15 @@ local function value(lx, depth)
     lx:advance()
   end
   if lx:is('{') then
-    constructor(lx, node, depth + 1)
-    -- What follows a call's table is skipped by the caller; its own brackets have to match.
-    if parenthesis and lx:is(')') then
-      lx:advance()
-    end
-  elseif lx.kind == 'string' and words[1] == 'envctl' and words[2] == 'include' then
+    skip_table(lx, node)
+  elseif lx.kind == 'string' and first == 'envctl' and last == 'include' then
     node.include = lx.value
     lx:advance()
-    if parenthesis and lx:is(')') then
-      lx:advance()
-    end
-  elseif parenthesis then
-    -- Some other call: go on behind its opening bracket until it is closed.
-    local open = 1
-    while open > 0 and lx.kind ~= 'end' do
-      if lx.kind == 'symbol' then
-        open = open + (lx.value == '(' and 1 or 0) - (lx.value == ')' and 1 or 0)
-      end
-      lx:advance()
-    end
-  elseif #words == 1 then
-    node.name = words[1]
+  elseif not parenthesis and count == 1 then
+    node.name = first
+  end
+  if parenthesis then
+    skip_call(lx, 1)
   end
   return node
 end
@@ -282,13 +322,15 @@ local function simple_fields(lx, node)
   end
 end
 
-function constructor(lx, node, depth)
-  node.children = {}
-  lx:advance() -- {
-  if depth > MAX_DEPTH then
-    skip_value(lx)
-    return
+-- The children of a node, read now when they were not yet.
+local function children_of(node)
+  if node.children or not node.text then
+    return node.children
   end
+  node.children = {}
+  local lx = setmetatable({ text = node.text, breaks = node.breaks, pos = node.open }, Lexer)
+  lx:advance() -- {
+  lx:advance()
   local index = 0
   while lx.kind ~= 'end' and not lx:is('}') do
     if lx.kind == 'name' then
@@ -298,7 +340,7 @@ function constructor(lx, node, depth)
       end
     end
     local key, line = field_key(lx)
-    local child = value(lx, depth)
+    local child = value(lx)
     child.line = line
     if key == nil then
       index = index + 1
@@ -310,7 +352,8 @@ function constructor(lx, node, depth)
       lx:advance()
     end
   end
-  lx:advance() -- }
+  node.text, node.breaks = nil, nil
+  return node.children
 end
 
 -- `name.a.b =` or `name["a"] =` at the top level of a chunk: the path behind the name, nil when it is something else.
@@ -351,17 +394,15 @@ local function attach(variables, name, path, node)
     return
   end
   local at = variables[name]
-  for i = 1, #path - 1 do
-    if not at then
-      return
+  for i = 1, at and #path or 0 do
+    local children = children_of(at) or {}
+    at.children = children
+    if i == #path then
+      children[path[i]] = node
+    else
+      children[path[i]] = children[path[i]] or { line = node.line }
+      at = children[path[i]]
     end
-    at.children = at.children or {}
-    at.children[path[i]] = at.children[path[i]] or { line = node.line }
-    at = at.children[path[i]]
-  end
-  if at then
-    at.children = at.children or {}
-    at.children[path[#path]] = node
   end
 end
 
@@ -384,7 +425,7 @@ local function statement(lx, variables)
   local path = assignment(lx)
   if path then
     lx:advance()
-    local node = value(lx, 0)
+    local node = value(lx)
     node.line = line
     attach(variables, name, path, node)
   end
@@ -404,7 +445,7 @@ local KEYWORDS = {
 ---@param text string
 ---@return envctl.script.Index
 function M.index(text)
-  local lx = setmetatable({ text = text, pos = 1, break_pos = 1, break_line = 1 }, Lexer)
+  local lx = setmetatable({ text = text, breaks = line_breaks(text), pos = 1 }, Lexer)
   if text:find('^#') then
     lx.pos = text:find('\n', 1, true) or #text + 1
   end
@@ -421,7 +462,7 @@ function M.index(text)
       lx:advance()
     elseif v == 'return' then
       lx:advance()
-      root = value(lx, 0)
+      root = value(lx)
     else
       statement(lx, variables)
     end
@@ -431,7 +472,7 @@ end
 
 local function resolve(index, node)
   for _ = 1, 10 do
-    if not node or not node.name or node.children then
+    if not node or not node.name or node.children or node.text then
       break
     end
     local target = index.variables[node.name]
@@ -457,7 +498,8 @@ function M.find(index, path)
     if node.include then
       return line, depth, node.include
     end
-    local child = node.children and node.children[key]
+    local children = children_of(node)
+    local child = children and children[key]
     if not child then
       return line, depth, nil
     end

@@ -34,7 +34,7 @@ function M.new(entries, opts)
     on_print = opts.on_print,
     trusted = opts.trusted == true,
     names = {}, -- chunk name -> {entry, rel}
-    used = {}, -- overrides that were asked
+    used = {}, -- keys of overrides that were asked, in order, and by key what they changed
     queue = {},
   }, Session)
 end
@@ -558,7 +558,8 @@ function Session:report()
   local out = json.array {}
   for _, o in ipairs(self:override_list()) do
     local changed = json.array {}
-    for _, u in ipairs(self.used) do
+    for _, key in ipairs(self.used) do
+      local u = self.used[key]
       if u.point == o.point and u.layer == o.layer and u.file == o.file and u.line == o.line then
         table.move(u.changed, 1, #u.changed, #changed + 1, changed)
       end
