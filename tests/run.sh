@@ -22,6 +22,8 @@ DEBUG_E2E=(test_start_stop test_bad_input test_logs test_keeper_kill test_stop t
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/envctl-tests.XXXXXX") || exit 1
 mkdir "$work"/{home,state,config,tmp,log}
+# Tests that become another user have to get to their files.
+chmod 711 "$work" "$work/tmp"
 export TMPDIR=$work/tmp HOME=$work/home XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config
 export RUN_SH_RUNTIME_DIR=$work/runtime PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8
 export GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0

@@ -96,13 +96,13 @@ TEETH = [
         [("keeper/server.lua", "  if keeper.world:idle() then", "  if false then")],
     ),
     (
-        "programs only from absolute places outside of the repository",
-        "test_inspection_readonly",
-        ["planted_programs_are_never_run"],
-        "which_anything",
-        [],
+        "checks of the runtime root before it is read",
+        "test_runtime_root",
+        ["the_root_itself"],
+        None,
+        [("state/paths.lua", "fs.secure_dir(path, { create = false })", "fs.stat(path)")],
     ),
-    ("checks of the runtime root", "test_runtime_root", ["the_root_itself"], "no_root_check", []),
+    ("a fresh line after a torn one", "test_events", ["torn_at_any_byte"], "no_fresh_line", []),
 ]
 
 # With this switched off the tests still pass: there is a second line behind the first.
