@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -464,6 +465,8 @@ static void test_mkdirs(void **state)
     assert_true(ec_fs_mkdirs(in_dir(dir, "a/b/c"), 0700, NULL));
     assert_true(ec_fs_mkdirs(in_dir(dir, "a//x/"), 0700, NULL));
     assert_true(ec_fs_mkdirs("/", 0700, NULL));
+    assert_false(ec_fs_mkdirs("", 0700, &err));
+    assert_string_equal(err.code, "ENOENT");
     put_text(in_dir(dir, "file"), "");
     assert_false(ec_fs_mkdirs(in_dir(dir, "file"), 0700, &err));
     assert_string_equal(err.code, "ENOTDIR");
@@ -651,21 +654,68 @@ static void test_remove_tree(void **state)
     assert_int_equal(open_files(), fds);
 }
 
-static void test_remove_tree_is_bounded(void **state)
+// Deeper than PATH_MAX, and deeper than there are descriptors.
+static void test_remove_tree_of_any_depth(void **state)
 {
     const char *dir = *state;
     int fds = open_files();
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/t", dir);
-    assert_int_equal(mkdir(path, 0700), 0);
-    for (int i = 0; i < 80; i++) {
-        n += snprintf(path + n, sizeof path - (size_t)n, "/d");
-        assert_int_equal(mkdir(path, 0700), 0);
+    enum { DEPTH = 3000 };
+    assert_int_equal(mkdir(in_dir(dir, "t"), 0700), 0);
+    int at = open(in_dir(dir, "t"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < DEPTH; i++) {
+        assert_int_equal(mkdirat(at, "d", 0700), 0);
+        int file = openat(at, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(file >= 0 && next >= 0);
+        close(file);
+        close(at);
+        at = next;
     }
-    ec_err err;
+    close(at);
+    struct rlimit old, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = old;
+    few.rlim_cur = (rlim_t)fds + 5;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    ec_err err = {0};
+    bool ok = ec_fs_remove_tree(in_dir(dir, "t"), &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_string_equal(err.message, "");
+    assert_true(ok);
+    assert_int_equal(count_entries(dir), 0);
+    assert_int_equal(open_files(), fds);
+}
+
+// A directory is moved out of the tree while it is being emptied: what is above it then is not touched.
+static const char *move_from, *move_to;
+
+static int moving_unlinkat(int dirfd, const char *path, int flags)
+{
+    int rc = real_ops.unlinkat(dirfd, path, flags);
+    if (rc == 0 && strcmp(path, "trigger") == 0)
+        assert_int_equal(rename(move_from, move_to), 0);
+    return rc;
+}
+
+static void test_remove_tree_that_is_moved(void **state)
+{
+    const char *dir = *state;
+    int fds = open_files();
+    char from[PATH_MAX], to[PATH_MAX];
+    snprintf(from, sizeof from, "%s", in_dir(dir, "t/a/b"));
+    snprintf(to, sizeof to, "%s", in_dir(dir, "home/b"));
+    move_from = from;
+    move_to = to;
+    assert_true(ec_fs_mkdirs(from, 0700, NULL));
+    assert_int_equal(mkdir(in_dir(dir, "home"), 0700), 0);
+    put_text(in_dir(dir, "home/canary"), "alive");
+    put_text(in_dir(dir, "t/a/b/trigger"), "");
+    ec_fs_ops.unlinkat = moving_unlinkat;
+    ec_err err = {0};
     assert_false(ec_fs_remove_tree(in_dir(dir, "t"), &err));
-    assert_string_equal(err.code, "ELOOP");
-    assert_int_equal(access(path, F_OK), 0);
+    assert_string_equal(err.code, "EBUSY");
+    assert_file(in_dir(dir, "home/canary"), "alive");
+    assert_int_equal(access(to, F_OK), 0);
     assert_int_equal(open_files(), fds);
 }
 
@@ -789,7 +839,8 @@ int main(void)
         TEST(test_secure_dir),
         TEST(test_secure_dir_without_permission),
         TEST(test_remove_tree),
-        TEST(test_remove_tree_is_bounded),
+        TEST(test_remove_tree_of_any_depth),
+        TEST(test_remove_tree_that_is_moved),
         TEST(test_remove_tree_names_the_reason),
         TEST(test_flock),
         TEST(test_flock_goes_with_its_holder),

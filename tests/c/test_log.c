@@ -143,7 +143,7 @@ static void test_two_writers(void **state)
     }
     for (int w = 0; w < WRITERS; w++)
         assert_int_equal(reap(pids[w]), 0);
-    size_t size;
+    size_t size = 0;
     char *data = get_file(path, &size);
     assert_non_null(data);
     int seen[WRITERS] = {0}, lines = 0;

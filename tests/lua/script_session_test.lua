@@ -329,7 +329,7 @@ function M.test_wrong_overrides()
     '.envctl.lua:2: override["plan.ports"].backend: is a function, which cannot leave the script')
   lu.assertEquals(failure(override 'return base(ctx).x.y'),
     ".envctl.lua:3: override[\"plan.ports\"]: attempt to index a nil value (field 'x')")
-  lu.assertEquals(failure(override 'while true do end'), '.envctl.lua:3: override["plan.ports"]: ran for 0.15 s')
+  lu.assertStrContains(failure(override 'while true do end'), '.envctl.lua:3: override["plan.ports"]: ran for ')
   lu.assertEquals(failure {
     script = override 'return { backend = "x" }', ['local'] = override 'return base(ctx)',
   }, '.envctl.lua:2: override["plan.ports"].backend: expected an integer 1..65535, got "x"')
