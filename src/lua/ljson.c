@@ -100,8 +100,16 @@ static int l_quote(lua_State *L)
 // upvalue 1: cjson's decode
 static int l_decode(lua_State *L)
 {
-    luaL_checkstring(L, 1);
+    size_t size;
+    const char *text = luaL_checklstring(L, 1, &size);
     lua_settop(L, 1);
+    // cjson takes a NUL byte for the end, whatever follows.
+    const char *nul = memchr(text, '\0', size);
+    if (nul) {
+        luaL_pushfail(L);
+        lua_pushfstring(L, "Found a NUL byte at character %I", (lua_Integer)(nul - text + 1));
+        return 2;
+    }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK)

@@ -1,8 +1,6 @@
 // What /proc says: parsing, identities, and who may be signalled.
 #include "support.h"
 
-#include <linux/sched.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -351,7 +349,6 @@ static void test_alive_words(void **state)
         assert_string_equal(ec_alive_word(words[i].value), words[i].word);
 }
 
-// Without a boot id nothing can be known, so nothing counts as an identity that could be compared later.
 static void test_stopped_processes_are_alive(void **state)
 {
     (void)state;

@@ -218,6 +218,12 @@ class Result:
         except ValueError:
             raise Failed(f"{self}: stdout is not one JSON document") from None
 
+    def error(self):
+        """The error object of a command that failed with --json."""
+        document = self.json()
+        check(document.get("ok") is False and isinstance(document.get("error"), dict), f"no error document\n{self}")
+        return document["error"]
+
     def __str__(self):
         parts = [f"`{' '.join(self.argv)}` exited {self.rc} after {self.seconds:.1f} s"]
         for name, text in (("stdout", self.out), ("stderr", self.err)):
@@ -396,7 +402,11 @@ class World:
         path = self.state_file()
         if not path or not path.exists():
             return None
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        try:
+            document = json.loads(text)
+        except ValueError as e:
+            raise Failed(f"{path} is no JSON ({e}):\n{text[:400]}") from None
         check(isinstance(document, dict), f"{path} is no JSON object")
         return document
 

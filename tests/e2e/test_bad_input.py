@@ -113,7 +113,7 @@ def unknown_words(w):
 
 def code_of(w, *args):
     """An option without its value: the word for it is not pinned anywhere, so take the one that is used."""
-    return w.envctl(*args, "--json").json()["error"]["code"]
+    return w.envctl(*args, "--json").error()["code"]
 
 
 @test
@@ -138,7 +138,7 @@ def a_program_that_is_not_there(w):
     w.services(backend="")
     w.configure(ENVCTL_BACKEND_START_CMD="no-such-program-here --port {port}", MAIN_FRONTEND_ENABLE=False)
     result = w.envctl("start", "--headless", "--json", rc=1)
-    contains(json.dumps(result.json()["error"]), "no-such-program-here", "error")
+    contains(json.dumps(result.error()), "no-such-program-here", "error")
     nothing_runs(w)
 
 
@@ -167,7 +167,7 @@ def a_fixed_port_is_not_given_up(w):
     w.services(backend=f"--listen-on {other}", ENVCTL_BACKEND_PORT=w.port + 3)
     result = w.envctl("start", "--headless", "--json", rc=1)
     for name in (str(other), str(w.port + 3)):
-        contains(json.dumps(result.json()["error"]), name, "error")
+        contains(json.dumps(result.error()), name, "error")
     nothing_runs(w)
 
 
@@ -271,7 +271,7 @@ def busy_names_the_other_one(w):
     w.services(backend="--delay 2")
     first = w.spawn(BIN, "start", "--headless", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(w.service_processes, "the first start to begin")
-    error = w.envctl("start", "--headless", "--json", rc=1).json()["error"]
+    error = w.envctl("start", "--headless", "--json", rc=1).error()
     equal(error["code"], "busy", "code")
     contains(error["message"], str(first.pid), "the pid of the first one")
     equal(first.wait(30), 0, "the first one's exit code")
@@ -305,7 +305,7 @@ def not_writable(w):
         script += 'exec "$@"'
         result = w.run("unshare", "--mount", "sh", "-c", script, "sh", w.runtime, BIN, "start", "--headless", "--json")
         equal(result.rc, 1, f"exit code ({options} {limit})\n{result}\n")
-        error = result.json()["error"]
+        error = result.error()
         contains(error["message"], str(w.runtime), f"message ({options} {limit})")
         check(error["hint"], "a hint")
         nothing_runs(w)

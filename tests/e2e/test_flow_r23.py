@@ -83,7 +83,7 @@ def a_service_that_never_listens_is_not_ready_by_a_stranger(w):
     )
     w.decoys.append(stranger)
     result = w.envctl("start", "--headless", "--json", rc=1)
-    error = result.json()["error"]
+    error = result.error()
     equal(error["code"], "service_not_ready", "code")
     contains(error["message"], str(stranger.pid), "who holds the port")
     check(stranger.poll() is None, "the stranger was harmed")

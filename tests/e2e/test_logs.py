@@ -55,7 +55,7 @@ def logs_of_what_has_ended(w):
 def no_logs_without_a_run(w):
     w.services(backend="")
     result = w.envctl("logs", "--all", "--json", rc=1)
-    equal(result.json()["error"]["code"], "state_missing", "code")
+    equal(result.error()["code"], "state_missing", "code")
     check(not w.runtime.exists(), "nothing was created")
 
 
@@ -73,7 +73,7 @@ def an_unknown_service(w):
     w.services(backend="")
     w.start()
     result = w.envctl("logs", "--service", "bakend", "--json", rc=1)
-    equal(result.json()["error"]["code"], "unknown_target", "code")
+    equal(result.error()["code"], "unknown_target", "code")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def refused(w, what, trap=None):
     before = snapshot(trap) if trap else None
     for command in (["start", "--headless"], ["show-state"], ["stop-all"], ["logs", "--all"]):
         result = w.envctl(*command, "--json", rc=1, timeout=20)
-        error = result.json()["error"]
+        error = result.error()
         equal(error["code"], "runtime_root_unsafe", f"{what}: {' '.join(command)}: code")
         contains(error["message"], str(w.runtime), f"{what}: message")
         check(error["hint"], f"{what}: a hint")
@@ -110,7 +110,7 @@ def ours_but_open_to_all(w):
         w.stop_all()
         w.gone()
     else:
-        equal(result.json()["error"]["code"], "runtime_root_unsafe", "code")
+        equal(result.error()["code"], "runtime_root_unsafe", "code")
         w.gone()
     clear(w.runtime)
 
@@ -139,7 +139,7 @@ def what_lies_inside(w):
                 trap = path
             before = snapshot(trap)
             result = w.envctl("start", "--headless", "--json", rc=1, timeout=20)
-            contains(result.json()["error"]["message"], str(w.runtime), f"{part} is {what}: message")
+            contains(result.error()["message"], str(w.runtime), f"{part} is {what}: message")
             equal(snapshot(trap), before, f"{part} is {what}: what the attacker sees")
             w.gone()
     clear(w.runtime)
