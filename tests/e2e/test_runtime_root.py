@@ -181,7 +181,13 @@ def the_default_root_is_private(w):
         ' && mkdir "/tmp/envctl-runtime-$2" && chown 65534 "/tmp/envctl-runtime-$2"'
         ' && exec env -u RUN_SH_RUNTIME_DIR "$1" start --headless --json'
     )
-    result = w.run("unshare", "--mount", "sh", "-c", script, "sh", BIN, uid, base, rc=1)
+    # So may this checkout: what runs is a copy inside the sandbox.
+    binary = w.base / "envctl-copy"
+    shutil.copy2(BIN, binary)
+    if w.env.get("ENVCTL_LUA_DIR"):
+        shutil.copytree(w.env["ENVCTL_LUA_DIR"], w.base / "lua-copy")
+        w.env["ENVCTL_LUA_DIR"] = str(w.base / "lua-copy")
+    result = w.run("unshare", "--mount", "sh", "-c", script, "sh", binary, uid, base, rc=1)
     error = json.loads(result.out)["error"]
     equal(error["code"], "runtime_root_unsafe", "code")
     contains(error["message"], f"/tmp/envctl-runtime-{uid}", "message")
