@@ -11,7 +11,7 @@ copy=$top/build/example/shop
 build() {
   local log=$top/build/example/build.log
   mkdir -p "$top/build/example"
-  if ! (cd "$top" && { [ -f build/release/build.ninja ] || cmake --preset release; } && cmake --build build/release) \
+  if ! (cd "$top" && { [ -f build/release/build.ninja ] || cmake --preset release; } && cmake --build build/release --target envctl) \
     >"$log" 2>&1; then
     tail -n 30 "$log" >&2
     echo "the build failed; the whole of it is in $log" >&2

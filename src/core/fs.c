@@ -377,7 +377,7 @@ bool ec_fs_remove_tree(const char *path, ec_err *err)
     removal r = {.path = path, .fd = fd, .err = err};
     char name[NAME_MAX + 1];
     bool ok = true, done = false;
-    for (int sub, passes = 0; ok && !done;) {
+    for (int sub = -1, passes = 0; ok && !done;) {
         ok = remove_files(&r, &sub, name);
         if (ok && sub == -2 && ++passes < PASSES)
             continue;

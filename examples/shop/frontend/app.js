@@ -41,8 +41,13 @@ function sendFile(response, pathname) {
 
 function passOn(request, response, backend) {
   const target = new URL(request.url, backend);
-  const headers = { ...request.headers, host: target.host };
-  const outgoing = http.request(target, { method: request.method, headers }, (answer) => {
+  const options = {
+    method: request.method,
+    headers: { ...request.headers, host: target.host },
+    // "localhost" may mean ::1 first; the backend may listen on 127.0.0.1 alone. Node 20 tries both by itself, 18 is told to.
+    autoSelectFamily: true,
+  };
+  const outgoing = http.request(target, options, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
     answer.pipe(response);
   });
