@@ -252,6 +252,7 @@ suite_e2e_debug() {
 # With a mechanism switched off, the test that stands for it has to fail: a test that cannot fail proves nothing.
 suite_teeth() {
   python3 tests/e2e/teeth.py "$top/build/teeth"
+  tests/teeth.sh
 }
 
 suite_fuzz() {

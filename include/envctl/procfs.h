@@ -12,11 +12,10 @@
 
 /// Exactly one process of one boot of one pid namespace.
 typedef struct ec_identity {
-    pid_t pid;
+    pid_t pid, session;
     uint64_t start_ticks; // field 22 of /proc/<pid>/stat, clock ticks since boot
     char boot_id[40];
     uint64_t pid_ns; // inode of /proc/self/ns/pid
-    pid_t session;
 } ec_identity;
 
 typedef struct ec_stat {

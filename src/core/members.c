@@ -31,9 +31,15 @@ typedef struct walk {
     uid_t uid;
     seen *list;
     size_t size;
-    size_t sorted; // so many of them, from the start, are sorted by pid
+    size_t sorted;         // so many of them, from the start, are sorted by pid
+    unsigned char *listed; // one bit per pid: was looked at
+    size_t fresh;          // pids of this listing that no earlier one had
     eb_buf scratch;
 } walk;
+
+// The kernel lists hundreds of pids at a time, and by the time the last of them is looked at a process that forks and
+// ends may have passed by. So /proc is listed again until nothing is new, but not for ever.
+enum { PID_LIMIT = 1 << 22, LISTINGS = 6 };
 
 static void exclude_ancestors(walk *w)
 {
@@ -145,6 +151,27 @@ static void sort_seen(walk *w)
     w->sorted = w->size;
 }
 
+static bool visit_once(pid_t pid, void *ud)
+{
+    walk *w = ud;
+    if (pid < 0 || pid >= PID_LIMIT || (w->listed[pid / 8] & 1 << pid % 8))
+        return true;
+    w->listed[pid / 8] |= (unsigned char)(1 << pid % 8);
+    w->fresh++;
+    return visit(pid, w);
+}
+
+static void look_at_all(walk *w)
+{
+    w->listed = ec_xcalloc(PID_LIMIT / 8, 1);
+    for (int i = 0; i < LISTINGS && (i == 0 || w->fresh); i++) {
+        w->fresh = 0;
+        ec_procfs_each(visit_once, w);
+    }
+    free(w->listed);
+    sort_seen(w);
+}
+
 static seen *find_pid(const walk *w, pid_t pid)
 {
     const seen key = {.st.pid = pid};
@@ -240,7 +267,8 @@ static void collect(const walk *w, size_t q, ec_members *out)
 
 void ec_members_find(ec_members *out, const ec_query *queries, size_t count)
 {
-    memset(out, 0, count * sizeof *out);
+    for (size_t q = 0; q < count; q++)
+        out[q] = (ec_members){0};
     walk w = {.queries = queries, .count = count, .uid = geteuid()};
     w.logs = ec_xcalloc(count, sizeof *w.logs);
     for (size_t q = 0; q < count; q++) {
@@ -251,8 +279,7 @@ void ec_members_find(ec_members *out, const ec_query *queries, size_t count)
             w.logs[q].st_ino = 0;
     }
     exclude_ancestors(&w);
-    ec_procfs_each(visit, &w);
-    sort_seen(&w);
+    look_at_all(&w);
     for (size_t q = 0; q < count; q++)
         add_cgroup(&w, q);
     sort_seen(&w);

@@ -204,7 +204,7 @@ static bool check_target(address *addr, const char *host, uint16_t port, const c
     bool clean = true;
     for (const char *p = path; *p; p++)
         clean = clean && *p != ' ' && (unsigned char)*p > 31 && *p != 127;
-    return clean || ec_err_set(err, "EINVAL", "%s: not the path of a URL", path);
+    return clean || ec_err_set(err, "EINVAL", "%s port %u: blanks or control characters in the path", host, port);
 }
 
 static char *make_request(const char *path, uint16_t port)

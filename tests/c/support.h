@@ -177,8 +177,25 @@ static inline bool process_is(pid_t pid, const char *comm)
     return is;
 }
 
+/// Kills and reaps every child of this process, known or adopted. Returns how many there were.
+static inline int end_children(void)
+{
+    char path[64];
+    int count = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    for (;;) {
+        char *text = get_file(path, NULL), *end = NULL;
+        long pid = text ? strtol(text, &end, 10) : 0;
+        free(text);
+        if (pid <= 0)
+            return count;
+        kill_and_reap((pid_t)pid);
+        count++;
+    }
+}
+
 /// Path of a helper program of tests/fixtures.
-#define FIXTURE(name) ENVCTL_FIXTURES "/fx_" name
+#define FIXTURE(name) (ENVCTL_FIXTURES "/fx_" name)
 
 static inline long env_number(const char *name, long fallback)
 {

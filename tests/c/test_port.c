@@ -55,7 +55,7 @@ static int take(int family, const char *host, uint16_t port, int how)
 
 static uint16_t port_of(int fd)
 {
-    address a;
+    address a = {0};
     socklen_t size = sizeof a;
     assert_int_equal(getsockname(fd, &a.sa, &size), 0);
     return ntohs(a.sa.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
@@ -192,8 +192,7 @@ static void test_holder_matrix(void **state)
     leave_time_wait(port);
     all++;
     good += verdict("TIME_WAIT", port, false, true);
-    // A connection from the port, as the ephemeral range gives them out: not a listener; a server could listen beside
-    // it, for the kernel lets SO_REUSEADDR sockets share it.
+    // A connection that started from the port: nobody listens, and a server could not either.
     int server = take(AF_INET, "127.0.0.1", free_port(), REUSE | LISTEN);
     port = free_port();
     int client = take(AF_INET, "127.0.0.1", port, 0);

@@ -3,6 +3,7 @@
 #include "spawning.h"
 
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <termios.h>
 
 static char *dir;
@@ -28,46 +29,145 @@ static int zombies(void)
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
 }
 
+// ---- starting and ending ----
+
+// R21: every way of ending is told as it was, and nothing is left to reap.
+static void test_every_end_is_told(void **state)
+{
+    (void)state;
+    enum { AT_ONCE = 10 };
+    long rounds = env_number("ENVCTL_ROUNDS", 300), good = 0;
+    for (long done = 0; done < rounds; done += AT_ONCE) {
+        child c[AT_ONCE];
+        char numbers[AT_ONCE][8];
+        bool by_signal[AT_ONCE];
+        for (int i = 0; i < AT_ONCE; i++) {
+            by_signal[i] = dice(3) == 0;
+            int n = by_signal[i] ? (int[]){SIGKILL, SIGTERM, SIGABRT, SIGHUP}[dice(4)] : (int)dice(256);
+            snprintf(numbers[i], sizeof numbers[i], "%d", n);
+            ec_spawn o = quiet(ARGV(by_signal[i] ? "signal" : "exit", numbers[i]), &c[i]);
+            start(&c[i], &o);
+        }
+        for (int i = 0; i < AT_ONCE; i++) {
+            loop_until(c[i].exits);
+            int n = (int)strtol(numbers[i], NULL, 10);
+            good += c[i].exits == 1 && c[i].execs == 1 && c[i].exec_ok && c[i].code == (by_signal[i] ? -1 : n) &&
+                    c[i].signal == (by_signal[i] ? n : 0);
+            finish(&c[i]);
+        }
+    }
+    long all = (rounds + AT_ONCE - 1) / AT_ONCE * AT_ONCE;
+    assert_int_equal(zombies(), 0);
+    assert_int_equal(ec_proc_children(), 0);
+    bar("R21", good, all);
+}
+
+static int open_fds(void)
+{
+    int n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+// The kernel reaps for a parent that ignores SIGCHLD, and the exit code is lost: that may have been inherited.
+static void test_inherited_ignoring_of_sigchld(void **state)
+{
+    (void)state;
+    child c;
+    signal(SIGCHLD, SIG_IGN);
+    ec_spawn o = quiet(ARGV("exit", "7"), &c);
+    run_child(&c, &o);
+    assert_int_equal(c.code, 7);
+    finish(&c);
+    signal(SIGCHLD, SIG_DFL);
+}
+
+// In a process of its own without inherited descriptors. Exit code 0: all as it should be.
+static _Noreturn void few_descriptors(void)
+{
+    struct rlimit old;
+    child c;
+    close_range(3, ~0U, 0);
+    loop = ec_loop_new();
+    ec_spawn o = quiet(ARGV("exit", "0"), &c);
+    run_child(&c, &o); // what the loop opens on first use
+    finish(&c);
+    ec_loop_run(loop);
+    getrlimit(RLIMIT_NOFILE, &old);
+    int used = open_fds(), failures = 0;
+    for (int extra = 0; extra < 12; extra++) {
+        ec_err err = {0};
+        o = quiet(ARGV("exit", "0"), &c);
+        o.in = o.out = o.err = EC_STDIO_PIPE;
+        o.gated = true;
+        const struct rlimit low = {(rlim_t)(used + extra), old.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &low);
+        bool ok = ec_proc_spawn(&c.proc, loop, &o, &err);
+        setrlimit(RLIMIT_NOFILE, &old);
+        if (ok) {
+            ec_proc_open_gate(c.proc);
+            loop_until(c.exits);
+            finish(&c);
+        } else {
+            failures += strcmp(err.code, "EMFILE") == 0;
+        }
+        ec_loop_run(loop);
+        if (open_fds() != used || ec_proc_children() != 0)
+            _exit(1);
+    }
+    _exit(failures == 10 ? 0 : 2);
+}
+
+// The n-th descriptor cannot be had: the message is there and nothing is left, for every n.
+static void test_out_of_descriptors(void **state)
+{
+    (void)state;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0)
+        few_descriptors();
+    int status = reap(pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+// Also a failed exec is told before the end of the output.
+static void test_order_of_a_failure(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        child c;
+        ec_spawn o = quiet((char *const[]){"/nonexistent", NULL}, &c);
+        o.out = o.err = EC_STDIO_PIPE;
+        run_child(&c, &o);
+        assert_false(c.exec_ok);
+        assert_string_equal(c.exec_code, "ENOENT");
+        assert_int_equal(c.order[0], 'x');
+        assert_int_equal(c.order[strlen(c.order) - 1], 'q');
+        finish(&c);
+    }
+}
+
+static void test_identity_of_a_short_life(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        child c;
+        ec_identity id;
+        ec_spawn o = quiet(ARGV("exit", "0"), &c);
+        start(&c, &o);
+        ec_proc_identity(c.proc, &id); // perhaps it has ended by now; it still was this one
+        assert_true(id.start_ticks > 0);
+        assert_int_equal(strlen(id.boot_id), 36);
+        assert_int_equal(id.pid_ns, ec_pid_ns());
+        loop_until(c.exits);
+        assert_string_equal(ec_alive_word(ec_procfs_alive(&id)), "gone");
+        finish(&c);
+    }
+}
+
 // ---- the gate ----
-
-static void test_gate(void **state)
-{
-    (void)state;
-    child c;
-    char file[PATH_MAX];
-    snprintf(file, sizeof file, "%s", in_dir(dir, "ran"));
-    ec_spawn o = quiet(ARGV("touch", file, "exit", "9"), &c);
-    o.gated = true;
-    start(&c, &o);
-    loop_a_while(50);
-    assert_int_equal(c.execs, 0);
-    assert_int_equal(access(file, F_OK), -1);
-    ec_identity id;
-    ec_proc_identity(c.proc, &id);
-    assert_int_equal(ec_procfs_alive(&id), EC_ALIVE); // recorded, before anything of it runs
-    ec_proc_open_gate(c.proc);
-    ec_proc_open_gate(c.proc);
-    loop_until(c.exits);
-    assert_true(c.exec_ok);
-    assert_int_equal(c.code, 9);
-    assert_int_equal(access(file, F_OK), 0);
-    finish(&c);
-}
-
-static void test_closed_gate(void **state)
-{
-    (void)state;
-    child c;
-    ec_spawn o = quiet(ARGV("touch", (char *)in_dir(dir, "ran")), &c);
-    o.gated = true;
-    start(&c, &o);
-    pid_t pid = pid_of(&c);
-    finish(&c);
-    loop_until(ec_proc_children() == 0);
-    assert_true(ended(pid));
-    assert_int_equal(c.execs + c.exits, 0); // nothing is told any more
-    assert_int_equal(access(in_dir(dir, "ran"), F_OK), -1);
-}
 
 static void test_killed_at_its_gate(void **state)
 {
@@ -225,25 +325,6 @@ static void test_closed_early(void **state)
     assert_int_equal(ec_loop_handles(loop), 0);
 }
 
-// The loop does not wait for a service that nobody watches any more.
-static void test_closed_while_it_runs(void **state)
-{
-    (void)state;
-    child c;
-    ec_err err;
-    ec_identity id;
-    ec_spawn o = quiet(ARGV("wait"), &c);
-    start(&c, &o);
-    loop_until(c.execs);
-    ec_proc_identity(c.proc, &id);
-    finish(&c);
-    ec_loop_run(loop); // returns
-    assert_int_equal(ec_procfs_alive(&id), EC_ALIVE);
-    assert_int_equal(ec_proc_children(), 1);
-    assert_true(ec_procfs_signal(&id, SIGKILL, &err));
-    loop_until(ec_proc_children() == 0);
-}
-
 static ec_proc *to_close;
 
 static void close_in_exec(bool ok, const ec_err *err, void *ud)
@@ -285,30 +366,6 @@ static void test_closed_in_callbacks(void **state)
         eb_free(&c.out[1]);
         ec_loop_run(loop);
         assert_int_equal(ec_loop_handles(loop), 0);
-    }
-}
-
-static void test_shutdown(void **state)
-{
-    (void)state;
-    child c[3];
-    pid_t pids[3];
-    ec_loop *kept = loop;
-    loop = ec_loop_new();
-    for (int i = 0; i < 3; i++) {
-        ec_spawn o = quiet(ARGV("wait"), &c[i]);
-        o.out = EC_STDIO_PIPE;
-        start(&c[i], &o);
-        pids[i] = pid_of(&c[i]);
-    }
-    ec_proc_close(c[1].proc);
-    ec_proc_shutdown();
-    ec_loop_free(loop);
-    loop = kept;
-    assert_int_equal(ec_proc_children(), 0);
-    for (int i = 0; i < 3; i++) {
-        assert_false(ended(pids[i])); // they live on
-        kill_and_reap(pids[i]);
     }
 }
 
@@ -417,8 +474,11 @@ static void test_terminal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_gate),
-        TEST(test_closed_gate),
+        TEST(test_every_end_is_told),
+        TEST(test_inherited_ignoring_of_sigchld),
+        TEST(test_out_of_descriptors),
+        TEST(test_order_of_a_failure),
+        TEST(test_identity_of_a_short_life),
         TEST(test_killed_at_its_gate),
         TEST(test_failure_before_the_gate),
         TEST(test_killed_parents),
@@ -426,9 +486,7 @@ int main(void)
         TEST(test_teeth_of_killed_parents),
 #endif
         TEST(test_closed_early),
-        TEST(test_closed_while_it_runs),
         TEST(test_closed_in_callbacks),
-        TEST(test_shutdown),
         TEST(test_watch),
         TEST(test_terminal),
     };

@@ -49,7 +49,7 @@ def the_next_start_adopts(w):
     equal(
         {n: s["pid"] for n, s in after["services"].items()}, {n: s["pid"] for n, s in state["services"].items()}, "pids"
     )
-    check(after["keeper"]["pid"] != old.pid, "another keeper")
+    check(after["keeper"] and after["keeper"]["pid"] != old.pid, f"another keeper: {after['keeper']}")
     check("service.adopt" in [e["event"] for e in w.events()], "the adoption is an event")
     # The new keeper watches what it adopted.
     backend = Proc(after["services"]["Main Backend"]["pid"])

@@ -154,7 +154,8 @@ end
 
 -- Other worktrees inside of this one would lose their place.
 local function check_inner(roots, root)
-  for _, w in ipairs(git.worktrees(roots.common_dir) or {}) do
+  -- A list that cannot be read is not an empty one: unknown never widens what may be moved.
+  for _, w in ipairs((err.check(git.worktrees(roots.common_dir)))) do
     if w.path ~= root and path.below(w.path, root) then
       err.raise('worktree_nested', w.path .. ' is a worktree inside of ' .. root, {
         hint = 'move or remove the inner one first', where = w.path,
