@@ -39,7 +39,7 @@ def traced(w, command, strace_out):
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && cd "$1/repo" && shift && exec "$@"'
     return w.run(
         "unshare", "--mount", "sh", "-c", script, "sh", w.base,
-        "strace", "-f", "-qq", "-e", "signal=none", "-o", strace_out, "-e", f"trace=execve,execveat,openat,open,connect,{WRITES}",
+        "strace", "-f", "-qq", "-s", "4096", "-e", "signal=none", "-o", strace_out, "-e", f"trace=execve,execveat,openat,open,connect,{WRITES}",
         BIN, *command,
     )
 
@@ -99,7 +99,7 @@ def a_start_runs_the_services_and_nothing_else(w):
     w.services(backend="", frontend="")
     trace = w.base / "trace"
     # strace stays until the last process it follows has ended.
-    p = w.spawn("strace", "-f", "-qq", "-e", "signal=none", "-o", trace, "-e", "trace=execve", BIN, "start", "--headless",
+    p = w.spawn("strace", "-f", "-qq", "-s", "4096", "-e", "signal=none", "-o", trace, "-e", "trace=execve", BIN, "start", "--headless",
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: listens(w.port) and listens(w.port + 10), "both services")
     w.stop_all()
