@@ -205,6 +205,20 @@ def a_stale_lock_file_of_postgres(w):
 
 
 @test
+def a_dependency_alone_is_an_environment(w):
+    with Data(w):
+        configure(w, postgres=False, MAIN_BACKEND_ENABLE=False)
+        w.start()
+        redis = components(w.saved_state())["redis"]
+        check(listens(redis["final"]), f"redis listens on {redis['final']}")
+        equal(w.envctl("health", "--json", rc=0).json()["healthy"], True, "health")
+        w.start()
+        equal(components(w.saved_state())["redis"]["final"], redis["final"], "port after a second start")
+        w.stop_all()
+        check(not listens(redis["final"]), "redis has ended")
+
+
+@test
 def a_taken_port_moves_the_project(w):
     with Data(w):
         configure(w, postgres=False)

@@ -168,6 +168,16 @@ def an_exit_is_recorded_with_its_code(w):
 
 
 @test
+def what_is_switched_off_is_a_choice(w):
+    w.configure(MAIN_BACKEND_ENABLE=False, MAIN_FRONTEND_ENABLE=False)
+    result = w.start()
+    contains(result.out, "Nothing to start: Main/backend: switched off by MAIN_BACKEND_ENABLE", "what start says")
+    document = w.start("--json").json()
+    equal((document["services"], document["ok"]), ([], True), "what start --json says")
+    equal(w.processes(), [], "processes")
+
+
+@test
 def json_is_one_document_on_stdout(w):
     w.services(backend="", frontend="")
     for command in (

@@ -133,7 +133,7 @@ local REFERENCE = {
     'auto_resume',
   },
   run_state = { 'schema_version', 'run_id', 'mode', 'services', 'requirements', 'pointers', 'metadata' },
-  logs = { 'run_id', 'mode', 'services' },
+  logs = { 'run_id', 'mode', 'services', 'tail', 'follow_requested', 'streaming', 'duration_seconds' },
 }
 
 function M.test_the_keys_of_the_reference_are_required()

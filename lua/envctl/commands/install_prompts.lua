@@ -141,7 +141,7 @@ local function presets(ctx, results)
       return { name }, name
     end
   end
-  results[#results + 1] = failed('', 'Unsupported preset: ' .. name .. '. Available presets: all, '
+  results[#results + 1] = failed('*', 'Unsupported preset: ' .. name .. '. Available presets: all, '
     .. table.concat(prompts.names, ', '))
   return {}, name
 end

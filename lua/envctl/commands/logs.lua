@@ -61,20 +61,30 @@ end
 local function print_json(ctx, doc, records, n)
   local services = json.array {}
   for _, r in ipairs(records) do
-    local lines = json.array {}
-    for i, line in ipairs((M.tail(r.log_path, n))) do
-      lines[i] = line
-    end
+    local there = fs.stat(r.log_path)
     services[#services + 1] = {
       name = r.name,
       project = r.project,
       service = r.service,
       log_path = r.log_path,
-      lines = lines,
+      exists = there ~= nil,
+      size_bytes = there and there.size or 0,
+      tail_lines = json.array((M.tail(r.log_path, n))),
       status = r.status,
     }
   end
-  ctx.out.json { schema = 'envctl.logs.v1', ok = true, run_id = doc.run_id, mode = doc.mode, services = services }
+  ctx.out.json {
+    schema = 'envctl.logs.v1',
+    ok = true,
+    run_id = doc.run_id,
+    mode = doc.mode,
+    tail = n,
+    -- Following is for text; the reference has these keys in every document.
+    follow_requested = false,
+    streaming = false,
+    duration_seconds = json.null,
+    services = services,
+  }
 end
 
 --- Prints whole new lines of each log until Ctrl-C (or for duration_ms).

@@ -30,7 +30,7 @@ local function apply(ctx, view)
   for attempt = 1, MAX_REPLANS do
     local _, document, secrets = facts.plan(ctx, { command = ctx.route.command })
     raise_blockers(document)
-    if not document.plan then
+    if type(document.plan) ~= 'table' then -- null: there is nothing to run
       return nil, document
     end
     for _, warning in ipairs(document.warnings or {}) do
@@ -112,6 +112,15 @@ local function raise_failures(failures, result)
   error(first, 0)
 end
 
+-- Why a plan is empty: what was found, and why it is left alone.
+local function nothing_reason(document)
+  local reasons = {}
+  for i, s in ipairs(document.skipped or {}) do
+    reasons[i] = s.project .. '/' .. s.service .. ': ' .. s.reason
+  end
+  return document.reason or (#reasons > 0 and table.concat(reasons, '; ')) or 'no app configured'
+end
+
 local function schema_of(ctx)
   return 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1'
 end
@@ -181,7 +190,7 @@ function M.run(ctx)
   if #failures > 0 and (not result or ctx.out.is_json) then
     raise_failures(failures, result)
   elseif not result then
-    local reason = document.reason or 'no app configured'
+    local reason = nothing_reason(document)
     if ctx.out.is_json then
       ctx.out.json {
         schema = schema_of(ctx),

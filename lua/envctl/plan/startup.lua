@@ -361,7 +361,12 @@ local function plan_project(draft, project)
     report_move(draft, project, result)
   end
   local list = plan_services(draft, project)
-  if #list == 0 then
+  if #list == 0 and draft.chosen then
+    return nil -- other services were named
+  end
+  -- Databases alone are an environment too.
+  local dependencies = plan_dependencies(draft, project)
+  if #list == 0 and #dependencies == 0 then
     return nil
   end
   local own = {}
@@ -375,7 +380,7 @@ local function plan_project(draft, project)
     worktree = project.worktree or json.null,
     slot = result.slot,
     ports = own,
-    dependencies = plan_dependencies(draft, project),
+    dependencies = dependencies,
     services = list,
   }
 end
