@@ -15,14 +15,16 @@ function M.distance(a, b, limit)
   for j = 0, m do
     last[j] = j
   end
+  -- Only the band around the diagonal can stay within the limit.
+  local far = limit + 1
   for i = 1, n do
     local row, best = { [0] = i }, i
     local ca = a:byte(i)
-    for j = 1, m do
+    for j = math.max(1, i - limit), math.min(m, i + limit) do
       local cb = b:byte(j)
-      local d = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (ca == cb and 0 or 1))
+      local d = math.min((last[j] or far) + 1, (row[j - 1] or far) + 1, (last[j - 1] or far) + (ca == cb and 0 or 1))
       if i > 1 and j > 1 and ca == b:byte(j - 1) and a:byte(i - 1) == cb then
-        d = math.min(d, before[j - 2] + 1)
+        d = math.min(d, (before[j - 2] or far) + 1)
       end
       row[j] = d
       best = math.min(best, d)
@@ -32,7 +34,7 @@ function M.distance(a, b, limit)
     end
     before, last = last, row
   end
-  return last[m]
+  return math.min(last[m] or far, far)
 end
 
 local function fold(word)
