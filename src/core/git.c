@@ -239,28 +239,24 @@ static bool find_packed(char *out, size_t size, const char *common_dir, const ch
 }
 
 // What a reference points to; "" when it was not born yet. A reference may name another one: git follows five.
-static bool read_ref(ec_git_head *out, const char *git_dir, const char *first)
+static void read_ref(ec_git_head *out, const char *common_dir, const char *first)
 {
     char path[PATH_MAX], line[1024], ref[1024];
-    ec_git_repo r = {0};
-    snprintf(r.git_dir, sizeof r.git_dir, "%s", git_dir);
-    if (!read_common_dir(&r))
-        return false;
     snprintf(ref, sizeof ref, "%s", first);
     for (int hops = 0; hops < 5 && is_ref(ref); hops++) {
         *line = '\0';
-        if (!join(path, r.common_dir, ref) || !ec_git_read_line(line, sizeof line, path))
-            find_packed(line, sizeof line, r.common_dir, ref);
+        if (!join(path, common_dir, ref) || !ec_git_read_line(line, sizeof line, path))
+            find_packed(line, sizeof line, common_dir, ref);
         if (is_oid(line))
             snprintf(out->oid, sizeof out->oid, "%.71s", line);
         if (strncmp(line, "ref: ", 5) != 0)
             break;
         snprintf(ref, sizeof ref, "%s", line + 5);
     }
-    return true;
 }
 
-bool ec_git_head_read(ec_git_head *out, const char *git_dir, ec_err *err)
+// common_dir is NULL when it has to be looked up: that is another file to read.
+static bool read_head(ec_git_head *out, const char *git_dir, const char *common_dir, ec_err *err)
 {
     *out = (ec_git_head){0};
     char path[PATH_MAX], line[1024];
@@ -285,7 +281,30 @@ bool ec_git_head_read(ec_git_head *out, const char *git_dir, ec_err *err)
     if (!is_ref(ref))
         return ec_err_set(err, "EINVAL", "%s: neither a reference nor an object id", path);
     snprintf(out->branch, sizeof out->branch, "%.511s", strncmp(ref, "refs/heads/", 11) == 0 ? ref + 11 : ref);
-    return read_ref(out, git_dir, ref) || ec_err_set(err, "ENOENT", "%s: its commondir is not there", git_dir);
+    ec_git_repo r = {0};
+    if (!common_dir) {
+        snprintf(r.git_dir, sizeof r.git_dir, "%s", git_dir);
+        if (!read_common_dir(&r))
+            return ec_err_set(err, "ENOENT", "%s: its commondir is not there", git_dir);
+        common_dir = r.common_dir;
+    }
+    read_ref(out, common_dir, ref);
+    return true;
+}
+
+bool ec_git_head_read(ec_git_head *out, const char *git_dir, ec_err *err)
+{
+    return read_head(out, git_dir, NULL, err);
+}
+
+bool ec_git_ref_read(char oid[72], const char *common_dir, const char *ref, ec_err *err)
+{
+    ec_git_head head = {0};
+    read_ref(&head, common_dir, ref);
+    if (!*head.oid)
+        return ec_err_set(err, "ENOENT", "%s: there is no %s", common_dir, ref);
+    snprintf(oid, 72, "%s", head.oid);
+    return true;
 }
 
 bool ec_git_worktree_read(ec_git_worktree *out, const char *common_dir, const char *name)
@@ -309,7 +328,7 @@ bool ec_git_worktree_read(ec_git_worktree *out, const char *common_dir, const ch
     *strrchr(path, '/') = '\0';
     if (!realpath(path, out->path)) // gone: as it was written
         snprintf(out->path, sizeof out->path, "%s", path);
-    ec_git_head_read(&out->head, out->git_dir, NULL);
+    read_head(&out->head, out->git_dir, common_dir, NULL);
     out->locked = exists_in(out->git_dir, "locked");
     return true;
 }

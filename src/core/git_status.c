@@ -99,6 +99,15 @@ static void count(ec_git_counts *out, const git_status_entry *e)
     out->conflicted += (e->status & GIT_STATUS_CONFLICTED) != 0;
 }
 
+bool ec_git_readable(const char *root, ec_err *err)
+{
+    git_repository *repo = NULL;
+    bool ok = load(err) && (git.repository_open(&repo, root) == 0 || unsupported(err, root));
+    if (repo)
+        git.repository_free(repo);
+    return ok;
+}
+
 bool ec_git_status(ec_git_counts *out, const char *root, ec_err *err)
 {
     *out = (ec_git_counts){0};

@@ -127,6 +127,16 @@ static int l_worktrees(lua_State *L)
     return 1;
 }
 
+static int l_resolve(lua_State *L)
+{
+    char oid[72];
+    ec_err err;
+    if (!ec_git_ref_read(oid, lx_check_path(L, 1), luaL_checkstring(L, 2), &err))
+        return lx_fail(L, &err);
+    lua_pushstring(L, oid);
+    return 1;
+}
+
 static int l_status(lua_State *L)
 {
     ec_git_counts c;
@@ -145,6 +155,15 @@ static int l_status(lua_State *L)
     return 1;
 }
 
+static int l_readable(lua_State *L)
+{
+    ec_err err;
+    if (!ec_git_readable(lx_check_path(L, 1), &err))
+        return lx_fail(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 static int l_loaded(lua_State *L)
 {
     lua_pushboolean(L, ec_git_loaded());
@@ -154,7 +173,8 @@ static int l_loaded(lua_State *L)
 int luaopen_envctl_host_git(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"discover", l_discover}, {"head", l_head},     {"worktrees", l_worktrees},
-                                         {"status", l_status},     {"loaded", l_loaded}, {NULL, NULL}};
+                                         {"resolve", l_resolve},   {"status", l_status}, {"readable", l_readable},
+                                         {"loaded", l_loaded},     {NULL, NULL}};
     luaL_newmetatable(L, DIR_TYPE);
     lua_pushcfunction(L, close_dir);
     lua_setfield(L, -2, "__gc");

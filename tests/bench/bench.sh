@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What envctl's everyday commands cost, beside `git status` and `python3 -c pass` in the same run, and what `envctl --headless`
-# adds to starting the same two programs by hand. Only prints: nothing is asserted, for the machine may be busy.
+# What envctl's everyday commands cost, beside `git status` and `python3 -c pass` in the same run; what every inspection command costs
+# in a crowded repository (50 worktrees, 200 plan files); and what `envctl --headless` adds to starting the same two programs by
+# hand. Only prints: nothing is asserted, for the machine may be busy.
 #
 #   tests/bench/bench.sh [rounds of the commands] [rounds of the starts]
 set -euo pipefail
@@ -51,6 +52,39 @@ measure_commands() {
     echo "envctl list-commands|$("$work/measure" "$envctl" list-commands)"
     echo "envctl show-config --json|$("$work/measure" "$envctl" show-config --json)"
     echo "envctl explain-startup --json|$("$work/measure" "$envctl" explain-startup --json)"
+  done
+}
+
+# A repository as it looks after some months: 50 worktrees in trees/, 200 plan files.
+crowd() {
+  local n
+  for n in $(seq -w 1 200); do
+    mkdir -p "todo/plans/group${n:0:2}"
+    printf '# Plan %s\n\nDo it.\n' "$n" >"todo/plans/group${n:0:2}/plan$n.md"
+  done
+  git add -A
+  git -c user.name=bench -c user.email=bench@localhost commit -q -m plans
+  for n in $(seq -w 1 50); do
+    git worktree add -q -b "group00_plan0$n-1" "trees/group00_plan0$n/1" HEAD
+  done
+}
+
+INSPECTION=(
+  "--version" "help" "help start" "list-commands --json" "list-targets --json" "list-targets --trees --json" "list-trees --json"
+  "show-config --json" "show-state --json" "explain-startup --json" "explain-startup --trees --json"
+  "explain-startup plan group00/plan001 --json" "explain-startup resume --json" "endpoints --json" "ports --json" "doctor --json"
+  "install-prompts --cli all --dry-run --json" "completion bash" "script points"
+)
+
+# The same commands twice: where `show-state` finds nothing it ends with 1, which is no failure here.
+measure_inspection() {
+  local n command
+  for ((n = 0; n < rounds / 2 + 1; n++)); do
+    echo "git status|$("$work/measure" git status | sed 's/ [0-9]*$/ 0/')"
+    for command in "${INSPECTION[@]}"; do
+      # shellcheck disable=SC2086 # the words of a command
+      echo "envctl $command|$("$work/measure" "$envctl" $command | sed 's/ [0-9]*$/ 0/')"
+    done
   done
 }
 
@@ -112,10 +146,10 @@ for line in sys.stdin:
     rows.setdefault(name, []).append((wall / 1000, rss / 1024))
 walls = {name: statistics.median(w for w, _ in values) for name, values in rows.items()}
 first = next(iter(walls))
-print("%-32s %9s %9s %9s   of %s" % ("", "median", "best", "max RSS", first))
+print("%-50s %9s %9s %9s   of %s" % ("", "median", "best", "max RSS", first))
 for name, values in rows.items():
     best, rss = min(w for w, _ in values), max(r for _, r in values)
-    print(f"{name:32} {walls[name]:6.1f} ms {best:6.1f} ms {rss:6.1f} MB   {walls[name] / walls[first]:.2f}x")
+    print(f"{name:50} {walls[name]:6.1f} ms {best:6.1f} ms {rss:6.1f} MB   {walls[name] / walls[first]:.2f}x")
 if "by hand with sh" in walls:
     added = walls["envctl --headless"] - walls["by hand with sh"]
     best = min(w for w, _ in rows["envctl --headless"]) - min(w for w, _ in rows["by hand with sh"])
@@ -128,3 +162,7 @@ measure_commands | table
 echo
 echo "$starts interleaved starts to both answering"
 measure_starts | table
+echo
+echo "every inspection command with 50 worktrees and 200 plan files, $((rounds / 2 + 1)) interleaved rounds"
+crowd
+measure_inspection | table

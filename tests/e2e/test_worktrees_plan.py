@@ -343,4 +343,39 @@ def imports(w):
     contains(w.git("branch", "--list", "feature/remote"), "feature/remote", "its branch stays")
 
 
+@test(timeout=120)
+def distances_are_those_of_git(w):
+    """Branches in every relation to an upstream; loose and packed references."""
+    w.services(backend="")
+    origin = w.base / "origin.git"
+    w.run("git", "init", "-q", "--bare", str(origin), rc=0)
+    w.git("remote", "add", "origin", str(origin))
+    relations = {"none": "", "equal": "", "ahead": "mine", "behind": "theirs", "diverged": "mine theirs", "gone": "", "local": "mine"}
+    for name, moves in relations.items():
+        w.git("branch", name)
+        if name not in ("none", "local"):
+            w.git("push", "-q", "-u", "origin", name)
+        w.git("worktree", "add", "-q", f"trees/{name}/1", name)
+        who = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"]
+        if "theirs" in moves:
+            w.git("-C", f"trees/{name}/1", *who, "commit", "-q", "--allow-empty", "-m", "theirs")
+            w.git("-C", f"trees/{name}/1", "push", "-q", "origin", name)
+            w.git("-C", f"trees/{name}/1", "reset", "-q", "--hard", "HEAD~1")
+        if "mine" in moves:
+            w.git("-C", f"trees/{name}/1", *who, "commit", "-q", "--allow-empty", "-m", "mine")
+    w.git("branch", "-q", "--set-upstream-to=main", "local")
+    w.git("update-ref", "-d", "refs/remotes/origin/gone")
+    wanted = {
+        "none": (None, None, "no_upstream"), "equal": (0, 0, None), "ahead": (1, 0, None), "behind": (0, 1, None),
+        "diverged": (1, 1, None), "gone": (None, None, "gone"), "local": (1, 0, None),
+    }
+    for pack in (False, True):
+        if pack:
+            w.git("pack-refs", "--all")
+        found = {p["branch"]: (p["ahead"], p["behind"], p["ahead_reason"]) for p in trees(w).values()}
+        equal(found, wanted, f"distances, packed: {pack}")
+    listed = trees(w)
+    equal([listed[n].get("upstream") for n in ("equal-1", "local-1", "none-1")], ["origin/equal", "refs/heads/main", None], "upstreams")
+
+
 main()

@@ -31,7 +31,7 @@ function M.test_names_of_worktrees()
     'checkout-1', 'checkout', '1', repo.root .. '/trees/checkout/1',
   })
   lu.assertEquals({ list[6].branch, list[6].detached }, { nil, true })
-  local strays = projects.strays(repo.roots, s)
+  local strays = projects.strays(repo.roots, s, projects.trees(repo.roots, s))
   table.sort(strays)
   lu.assertEquals(strays, { repo.root .. '/trees/checkout/9', repo.root .. '/trees/stray' })
   fixture.clean()

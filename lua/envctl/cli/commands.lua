@@ -142,13 +142,13 @@ M.list = {
   },
   {
     name = 'list-targets', section = 'Look', class = 'inspection', reference = true, groups = { 'status' },
-    summary = 'list projects', usage = 'list-targets [--main|--trees] [--json]',
+    summary = 'list projects', usage = 'list-targets [--main|--trees] [--status] [--json]',
     examples = { 'envctl list-targets --json', 'envctl list-targets --trees' },
   },
   {
     name = 'list-trees', section = 'Look', class = 'inspection', reference = true, groups = { 'status' },
     modes = 'trees',
-    summary = 'list worktrees', usage = 'list-trees [--json]', examples = { 'envctl list-trees --json' },
+    summary = 'list worktrees', usage = 'list-trees [--status] [--json]', examples = { 'envctl list-trees --json' },
   },
   {
     name = 'list-commands', section = 'Look', class = 'inspection', reference = true, repo = 'none',

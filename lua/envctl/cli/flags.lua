@@ -107,6 +107,10 @@ M.list = {
     help = 'only these services (commas, repeatable)',
   },
   {
+    names = { '--status' }, key = 'status', kind = 'bool', groups = { 'status' },
+    help = 'look for uncommitted work in every worktree, however many and large they are',
+  },
+  {
     names = { '--all' }, key = 'all', kind = 'bool', groups = { 'target', 'config_show' },
     help = 'everything there is',
   },

@@ -40,8 +40,8 @@ local function check_binary(checks)
 end
 
 local function check_libgit2(checks, roots)
-  local status, message, code = git.status(roots.execution_root)
-  if status then
+  local readable, message, code = git.readable(roots.execution_root)
+  if readable then
     add(checks, 'git_status', 'pass', 'libgit2 reads this repository')
   elseif code == 'EGIT_MISSING' then
     add(checks, 'git_status', 'warn', 'libgit2 is not installed', 'install libgit2; the git command is used meanwhile')
@@ -110,7 +110,7 @@ local function check_trees(checks, roots, settings)
       add(checks, 'worktree_missing', 'warn', p.root .. ' is gone', 'run `git worktree prune`')
     end
   end
-  for _, dir in ipairs(projects.strays(roots, settings)) do
+  for _, dir in ipairs(projects.strays(roots, settings, list)) do
     add(checks, 'not_a_worktree', 'warn',
       path.shown(dir, roots.root) .. ' is no worktree of this repository, so no project')
   end

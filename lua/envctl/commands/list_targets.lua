@@ -3,8 +3,9 @@ local json = require 'envctl.util.json'
 
 local M = {}
 
--- Looking for changes costs a walk over each worktree: above this many only when asked.
-local LOOK_LIMIT = 12
+-- Looking for changes costs a walk over each worktree. Above this many of them, or bytes of their indexes (some 100 for a file), it
+-- is done only when asked for.
+local LOOK_TREES, LOOK_BYTES = 12, 65536
 
 local PORTS = {
   { id = 'backend', key = 'BACKEND_PORT_BASE', kind = 'service' },
@@ -100,6 +101,16 @@ local function preselected(ctx, mode, projects, state)
   return chosen
 end
 
+local function cheap_to_look_at(roots, projects)
+  local bytes = 0
+  for _, p in ipairs(#projects <= LOOK_TREES and projects or {}) do
+    local admin = require('envctl.repo.meta').admin_of(roots, p.root)
+    local index = admin and require('envctl.host.fs').stat(admin .. '/index')
+    bytes = bytes + (index and index.size or 0)
+  end
+  return #projects <= LOOK_TREES and bytes <= LOOK_BYTES
+end
+
 local function look_at(project, wanted)
   if not wanted then
     return json.null, 'not_looked'
@@ -124,11 +135,11 @@ function M.document(ctx, mode, name)
   local state, state_reason = recorded(ctx)
   local chosen = preselected(ctx, mode, projects, state)
   local list = json.array {}
-  local look = #projects <= LOOK_LIMIT and (mode == 'trees' or ctx.route.flags.status)
+  local look = ctx.route.flags.status or mode == 'trees' and cheap_to_look_at(ctx.roots, projects)
   for i, p in ipairs(projects) do
     local saved = state[p.name]
     saved = saved and saved.mode == mode and saved or nil
-    local dirty, dirty_reason = look_at(p, look or ctx.route.flags.status)
+    local dirty, dirty_reason = look_at(p, look)
     list[i] = {
       name = p.name,
       root = p.root,

@@ -6,44 +6,13 @@ local json = require 'envctl.util.json'
 
 local M = {}
 
--- Distance to the upstream per branch, from one call for all of them. Looking never fails because of it.
-local function tracking(ctx, list)
-  local args, any = { 'for-each-ref', '--format=%(refname)%00%(upstream)%00%(upstream:track,nobracket)' }, false
-  for _, p in ipairs(list) do
-    if p.branch ~= json.null then
-      args[#args + 1], any = 'refs/heads/' .. p.branch, true
-    end
+local function distance(project, d)
+  d = d or { reason = 'detached' }
+  if d.upstream then
+    project.upstream = d.upstream:gsub('^refs/remotes/', '')
   end
-  if not any then
-    return {}
-  end
-  local gitcmd = require 'envctl.repo.gitcmd'
-  local ok, result = require('envctl.task').try(gitcmd.run, ctx.roots, {
-    dir = ctx.roots.root, args = args, deadline_ms = 20000,
-  })
-  if not ok then
-    return nil, result.code
-  elseif result.code ~= 0 then
-    return nil, 'git_failed'
-  end
-  local out = {}
-  for ref, upstream, track in result.out:gmatch 'refs/heads/([^%z\n]+)%z([^%z\n]*)%z([^%z\n]*)\n' do
-    out[ref] = { upstream = upstream, track = track }
-  end
-  return out
-end
-
-local function distance(project, tracks, why)
-  local t = tracks and project.branch ~= json.null and tracks[project.branch]
-  if not t or t.upstream == '' or t.track == 'gone' then
-    local reason = why or project.branch == json.null and 'detached' or 'no_upstream'
-    project.ahead, project.behind, project.ahead_reason = json.null, json.null, reason
-    return
-  end
-  project.upstream = t.upstream:gsub('^refs/remotes/', '')
-  project.ahead = tonumber(t.track:match 'ahead (%d+)' or 0)
-  project.behind = tonumber(t.track:match 'behind (%d+)' or 0)
-  project.ahead_reason = json.null
+  project.ahead, project.behind = d.ahead or json.null, d.behind or json.null
+  project.ahead_reason = d.reason or json.null
 end
 
 -- When something was last staged, committed or checked out, or the top directory changed.
@@ -65,9 +34,15 @@ function M.run(ctx)
     return targets.list(ctx, 'trees')
   end
   local document = targets.document(ctx, 'trees', ctx.route.command)
-  local tracks, why = tracking(ctx, document.projects)
+  local heads = {}
   for _, p in ipairs(document.projects) do
-    distance(p, tracks, why)
+    if p.branch ~= json.null and p.head ~= json.null then
+      heads[p.branch] = p.head
+    end
+  end
+  local distances = require('envctl.repo.upstream').distances(ctx.roots, heads)
+  for _, p in ipairs(document.projects) do
+    distance(p, distances[p.branch])
     p.last_activity = last_activity(ctx.roots, p.root)
   end
   ctx.out.json(document)

@@ -84,23 +84,35 @@ function M.at(input, want, slot)
   return want.base + slot
 end
 
-local function conflicts_at(input, slot, own)
-  local out, fits = {}, true
+-- Whether all ports of a slot are free: true, false, or nil above the last port.
+local function free_at(input, slot, own)
   for _, want in ipairs(input.wants) do
     if not want.fixed and want.base then
       local port = M.at(input, want, slot)
       if port > M.MAX_PORT then
-        fits = false
+        return nil
       elseif input.taken[port] or own[port] then
-        out[#out + 1] = {
-          id = want.id,
-          port = port,
-          holder = input.taken[port] or { kind = 'planned', project = input.project, service = own[port] },
-        }
+        return false
       end
     end
   end
-  return out, fits
+  return true
+end
+
+local function conflicts_at(input, slot, own)
+  local out = {}
+  for _, want in ipairs(input.wants) do
+    local port = not want.fixed and want.base and M.at(input, want, slot)
+    local holder = port and input.taken[port]
+    if holder or own[port] then
+      out[#out + 1] = {
+        id = want.id,
+        port = port,
+        holder = holder or { kind = 'planned', project = input.project, service = own[port] },
+      }
+    end
+  end
+  return out
 end
 
 local function fixed_ports(input)
@@ -154,23 +166,21 @@ function M.assign(input)
   local wish = input.slot or M.wish(input)
   local result = { slot = wish, ports = ports, problems = problems }
   problems[#problems + 1] = same_base(input)
-  local first
   for slot = wish, M.MAX_PORT do
-    local conflicts, fits = conflicts_at(input, slot, own)
-    if not fits then
+    local free = free_at(input, slot, own)
+    if free == nil then
       break
-    elseif #conflicts == 0 then
+    elseif free then
       result.slot = slot
       fill(input, ports, slot)
       if slot ~= wish then
-        result.moved = { from = wish, reserved = input.slot ~= nil, conflicts = first }
+        result.moved = { from = wish, reserved = input.slot ~= nil, conflicts = conflicts_at(input, wish, own) }
       end
       return result
     end
-    first = first or conflicts
   end
   fill(input, ports, wish)
-  problems[#problems + 1] = { code = 'no_free_port', conflicts = first or {} }
+  problems[#problems + 1] = { code = 'no_free_port', conflicts = conflicts_at(input, wish, own) }
   return result
 end
 
@@ -216,49 +226,39 @@ local function own_of(facts)
   return own
 end
 
--- Later ones say more about the holder, so they win.
-local function taken_for(facts, project, own, planned)
-  local taken = {}
+-- Reservations by port, and by project what it has itself.
+local function reservations(facts)
+  local by_port, slots = {}, {}
   for _, e in ipairs(facts.ledger or {}) do
-    if not (e.scope == facts.scope_id and e.project == project) then
-      taken[e.port] = {
-        kind = 'reserved', project = e.project, service = e.service, repo = e.scope ~= facts.scope_id and e.repo or nil,
-      }
+    by_port[e.port] = by_port[e.port] or {}
+    table.insert(by_port[e.port], e)
+    if e.scope == facts.scope_id then
+      slots[e.project] = slots[e.project] or e.slot
     end
   end
-  for port, owner in pairs(planned) do
-    taken[port] = owner
-  end
-  for port, holder in pairs(facts.busy or {}) do
-    if not own[port] then
-      taken[port] = {
-        kind = 'busy', pid = holder.pid, command = holder.command, container = holder.container, denied = holder.denied,
-      }
-    end
-  end
-  for port, owner in pairs(own) do
-    if owner.project ~= project then
-      taken[port] = { kind = 'reserved', project = owner.project, service = owner.service }
-    end
-  end
-  return taken
+  return by_port, slots
 end
 
-local function reserved_slot(facts, project)
-  for _, e in ipairs(facts.ledger or {}) do
-    if e.scope == facts.scope_id and e.project == project then
-      return e.slot
+-- Who has a port, as a project sees it, looked up when asked: the first of these who has it says most about the holder.
+local function taken_for(facts, project, own, planned, reserved)
+  return setmetatable({}, { __index = function(_, port)
+    local owner, busy = own[port], facts.busy and facts.busy[port]
+    if owner and owner.project ~= project then
+      return { kind = 'reserved', project = owner.project, service = owner.service }
+    elseif busy and not owner then
+      return { kind = 'busy', pid = busy.pid, command = busy.command, container = busy.container, denied = busy.denied }
+    elseif planned[port] then
+      return planned[port]
     end
-  end
-end
-
-local function index_of(facts, project)
-  for i, p in ipairs(facts.discovered or {}) do
-    if p.name == project then
-      return i - 1
+    for _, e in ipairs(reserved[port] or {}) do
+      if not (e.scope == facts.scope_id and e.project == project) then
+        return {
+          kind = 'reserved', project = e.project, service = e.service,
+          repo = e.scope ~= facts.scope_id and e.repo or nil,
+        }
+      end
     end
-  end
-  return 0
+  end })
 end
 
 local function all_bases(config, projects)
@@ -282,17 +282,22 @@ function M.assign_all(facts, projects)
   local config = facts.config
   local span = M.span(all_bases(config, projects), config.spacing)
   local own, planned, out = own_of(facts), {}, {}
+  local reserved, slots = reservations(facts)
+  local index = {}
+  for i, p in ipairs(facts.discovered or {}) do
+    index[p.name] = index[p.name] or i - 1
+  end
   for _, p in ipairs(projects) do
     local result = M.assign {
       project = p.name,
       scope_id = facts.scope_id,
       strategy = config.strategy,
       spacing = config.spacing,
-      index = index_of(facts, p.name),
+      index = index[p.name] or 0,
       span = span,
-      slot = reserved_slot(facts, p.name),
+      slot = slots[p.name],
       wants = p.wants,
-      taken = taken_for(facts, p.name, own, planned),
+      taken = taken_for(facts, p.name, own, planned, reserved),
     }
     for id, port in pairs(result.ports) do
       planned[port] = planned[port] or { kind = 'planned', project = p.name, service = id }

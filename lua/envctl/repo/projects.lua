@@ -127,11 +127,12 @@ end
 --- Directories below the trees root that look like worktrees and are none of this repository.
 ---@param roots envctl.Roots
 ---@param settings envctl.Settings
+---@param list envctl.Project[] the worktrees that are known
 ---@return string[] paths
-function M.strays(roots, settings)
+function M.strays(roots, settings, list)
   local fs = require 'envctl.host.fs'
   local trees, known, out = M.trees_root(roots, settings), {}, {}
-  for _, p in ipairs(M.trees(roots, settings)) do
+  for _, p in ipairs(list) do
     local at = p.root
     while #at > #trees do
       known[at] = true

@@ -22,10 +22,19 @@ function git.head(git_dir) end
 ---@param common_dir string
 ---@return {name: string, path: string, git_dir: string, branch: string?, oid: string?, locked: boolean, missing: boolean}[]? list, string? message, string? code
 function git.worktrees(common_dir) end
+--- The object id that a reference stands for, loose or packed.
+---@param common_dir string
+---@param ref string refs/…
+---@return string? oid, string? message, string? code ENOENT when there is none
+function git.resolve(common_dir, ref) end
 --- Counts of a working tree's state, from libgit2.
 ---@param root string
 ---@return {staged: integer, modified: integer, untracked: integer, conflicted: integer}? status, string? message, string? code EGIT_UNSUPPORTED when libgit2 cannot read this repository (use the git command), EGIT_MISSING when there is no libgit2
 function git.status(root) end
+--- Whether status can work on this repository, without a walk over its files.
+---@param root string
+---@return true? readable, string? message, string? code as of status
+function git.readable(root) end
 --- Whether libgit2 has been loaded in this process (for tests of start-up cost).
 ---@return boolean
 function git.loaded() end
