@@ -25,6 +25,7 @@ local CASES = {
   { { projects = { 'MAIN' } }, { 'Main Backend', 'Main Frontend' } },
   { { projects = { 'mai' } }, { 'Main Backend', 'Main Frontend' } },
   { { args = { 'checkout-1' } }, { 'checkout-1 Backend' } },
+  { { args = { 'checkout/1' } }, { 'checkout-1 Backend' } }, -- a branch of that name
   { { args = { 'checkout-1' }, projects = { 'main' } }, { 'Main Backend', 'Main Frontend', 'checkout-1 Backend' } },
   { { services = { 'frontend' } }, { 'Main Frontend' } },
   { { services = { 'backend' } }, { 'Main Backend', 'checkout-1 Backend', 'checkout-2 Backend' } },

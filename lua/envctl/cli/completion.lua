@@ -23,10 +23,12 @@ local function context()
   return ctx
 end
 
-local function projects(out)
+local function projects(command, out)
   local ctx = context()
   local list = require 'envctl.repo.projects'
-  add(out, 'Main', 'the repository itself')
+  if not (command and command.modes == 'trees') then
+    add(out, 'Main', 'the repository itself')
+  end
   for _, p in ipairs(list.trees(ctx.roots, ctx.settings)) do
     add(out, p.name, p.branch or p.root)
   end
@@ -69,9 +71,9 @@ local function keys(out)
   end
 end
 
-local function values_of(flag, out)
+local function values_of(flag, command, out)
   if flag.key == 'projects' or flag.key == 'include_existing_worktrees' then
-    projects(out)
+    projects(command, out)
   elseif flag.key == 'services' then
     services(out)
   elseif flag.key == 'count' then
@@ -102,9 +104,9 @@ local function arguments(command, out)
     for _, name in ipairs { 'start', 'plan', 'restart', 'resume' } do
       add(out, name, commands.by_name[name].summary)
     end
-    projects(out)
+    projects(command, out)
   elseif command.args == 'projects' then
-    projects(out)
+    projects(command, out)
   elseif command.args == 'plans' then
     plans(out)
   elseif command.args == 'commands' then
@@ -112,7 +114,7 @@ local function arguments(command, out)
   elseif command.args == 'assignments' then
     keys(out)
   elseif command.args == 'preset' then
-    values_of(flags.by_name['--preset'], out)
+    values_of(flags.by_name['--preset'], command, out)
   elseif command.args == 'shell' then
     for _, shell in ipairs(M.shells) do
       add(out, shell)
@@ -181,11 +183,11 @@ function M.candidates(words)
   local prefix, rest = current:match '^(%-%-[%w-]+=)(.*)$'
   local ok = pcall(function()
     if waiting then
-      values_of(waiting, out)
+      values_of(waiting, command, out)
     elseif prefix then
       local flag = flags.by_name[prefix:sub(1, -2)]
       if flag then
-        values_of(flag, out)
+        values_of(flag, command, out)
       elseif commands.dashes[prefix:sub(1, -2)] == commands.by_name.plan then
         plans(out)
       end
