@@ -61,6 +61,45 @@ function M.test_documents_of_commands()
   fixture.clean()
 end
 
+-- What the program itself prints: scripts run in a child of it.
+local function printed(root, words)
+  local program = require('script_support').exe
+  local pipe = assert(io.popen(("cd '%s' && env HOME='%s' XDG_STATE_HOME='%s/state' RUN_SH_RUNTIME_DIR='%s/run' '%s' %s --json"):format(
+    root, root, root, root, program, table.concat(words, ' '))))
+  local text = pipe:read 'a'
+  pipe:close()
+  return assert(json.decode(text), text)
+end
+
+function M.test_documents_of_scripts()
+  local repo = fixture.repo {
+    ['.envctl'] = '', ['.envctl.lua'] = 'return { services = { worker = { command = { "true" }, listens = false } } }\n',
+  }
+  for _, words in ipairs {
+    { 'status' }, { 'check' }, { 'points' }, { 'points', 'plan.ports' }, { 'trust' }, { 'status' }, { 'untrust' },
+    { 'eject', 'plan.ports' },
+  } do
+    local document = printed(repo.root, { 'script', table.unpack(words) })
+    lu.assertEquals({ fits(document), document.ok }, { 'script_' .. words[1], true })
+  end
+  fixture.write(repo.root .. '/.envctl.lua', 'x = = 1')
+  local document = printed(repo.root, { 'script', 'check' })
+  lu.assertEquals({ fits(document), document.ok }, { 'script_check', false })
+  fixture.clean()
+end
+
+-- Every command that is there has a schema, under its own name or its documents'.
+local OTHER = { doctor = 'doctor_repo', script = 'script_check' }
+
+function M.test_no_command_without_a_schema()
+  for _, c in ipairs(require('envctl.cli.commands').list) do
+    local name = c.name:gsub('-', '_')
+    if not c.hidden and fs.stat(DIR .. '../../../lua/envctl/commands/' .. name .. '.lua') then
+      lu.assertNotNil(fs.stat(DIR .. (OTHER[c.name] or name) .. '.schema.json'), c.name)
+    end
+  end
+end
+
 function M.test_documents_of_a_saved_state()
   local repo = fixture.repo { ['.envctl'] = '' }
   local ctx = fixture.context({ 'show-state', '--json' }, repo.root)

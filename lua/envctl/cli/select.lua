@@ -33,6 +33,19 @@ function M.services(route, doc)
   return out, true
 end
 
+--- Whether a saved state is about a mode: both modes can run at once, the state's own is the one started last.
+---@param doc table
+---@param mode 'main'|'trees'
+---@return boolean
+function M.has_mode(doc, mode)
+  for _, r in pairs(doc.services) do
+    if r.mode == mode then
+      return true
+    end
+  end
+  return doc.mode == mode
+end
+
 --- The saved state for a command that needs one. Raises state_missing.
 ---@param ctx envctl.Context
 ---@return table doc
@@ -40,14 +53,7 @@ function M.require_state(ctx)
   require('envctl.state.paths').check(ctx.paths)
   local doc = require('envctl.state.store').read(ctx.paths)
   local mode = ctx.route.mode
-  if doc and mode then
-    local any = doc.mode == mode
-    for _, r in pairs(doc.services) do
-      any = any or r.mode == mode
-    end
-    doc = any and doc or nil
-  end
-  if not doc then
+  if not doc or mode and not M.has_mode(doc, mode) then
     require('envctl.err').raise('state_missing', 'no active runtime state found', {
       hint = 'start something first: `envctl`',
     })

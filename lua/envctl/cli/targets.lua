@@ -1,5 +1,6 @@
 --- Names -> projects and services, for every command. A name fits exactly, else without regard to case, else as the only one that
---- begins with it; a branch `a/b` stands for the project `a-b`. Nothing happens before all names are resolved, and an unknown name is an error with suggestions.
+--- begins with it; a branch `a/b` stands for the project `a-b`. Nothing happens before all names are resolved, and an unknown
+--- name is an error with suggestions.
 local err = require 'envctl.err'
 
 local M = {}

@@ -10,6 +10,7 @@ function M.run(ctx)
     command = inner.command ~= 'explain-startup' and inner.command or 'start',
   })
   if ctx.out.is_json then
+    document.ok = true
     ctx.out.json(document)
   else
     local clean = require('envctl.ui.clean').text

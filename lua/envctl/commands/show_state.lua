@@ -100,9 +100,9 @@ function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
   local doc = store.read(ctx.paths)
   local explicit = ctx.route.mode
-  if not doc or (explicit and doc.mode ~= explicit) then
+  if not doc or (explicit and not require('envctl.cli.select').has_mode(doc, explicit)) then
     if ctx.out.is_json then
-      ctx.out.json { schema = 'envctl.show_state.v1', found = false, mode = explicit or ctx.mode or 'main' }
+      ctx.out.json { schema = 'envctl.show_state.v1', ok = false, found = false, mode = explicit or ctx.mode or 'main' }
     else
       ctx.out.text 'No previous state found.'
     end
@@ -112,6 +112,7 @@ function M.run(ctx)
   if ctx.out.is_json then
     ctx.out.json {
       schema = 'envctl.show_state.v1',
+      ok = true,
       found = true,
       runtime_root = ctx.paths.scope_dir,
       run_state_path = ctx.paths.state_file,
