@@ -73,7 +73,7 @@ end
 
 function M.test_documents_of_scripts()
   local repo = fixture.repo {
-    ['.envctl'] = '', ['.envctl.lua'] = 'return { services = { worker = { command = { "true" }, listens = false } } }\n',
+    ['.envctl'] = '', ['.envctl.lua'] = 'return { envctl = 1, services = { worker = { command = { "true" }, listens = false } } }\n',
   }
   for _, words in ipairs {
     { 'status' }, { 'check' }, { 'points' }, { 'points', 'plan.ports' }, { 'trust' }, { 'status' }, { 'untrust' },
