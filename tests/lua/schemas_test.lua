@@ -4,6 +4,7 @@ local fs = require 'envctl.host.fs'
 local json = require 'envctl.util.json'
 local jsonschema = require 'jsonschema'
 local fixture = require 'fixture'
+local program = require('script_support').exe
 
 local M = {}
 
@@ -63,7 +64,6 @@ end
 
 -- What the program itself prints: scripts run in a child of it.
 local function printed(root, words)
-  local program = require('script_support').exe
   local pipe = assert(io.popen(("cd '%s' && env HOME='%s' XDG_STATE_HOME='%s/state' RUN_SH_RUNTIME_DIR='%s/run' '%s' %s --json"):format(
     root, root, root, root, program, table.concat(words, ' '))))
   local text = pipe:read 'a'
