@@ -2,6 +2,7 @@
 #ifndef ENVCTL_TESTS_SUPPORT_H
 #define ENVCTL_TESTS_SUPPORT_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -98,6 +99,23 @@ static inline char *get_file(const char *path, size_t *size)
     if (size)
         *size = used;
     return data;
+}
+
+static inline int count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    int n = -2;
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/// Descriptors of this process, and one for the look itself.
+static inline int open_files(void)
+{
+    return count_entries("/proc/self/fd");
 }
 
 static inline void assert_file(const char *path, const char *text)

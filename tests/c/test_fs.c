@@ -1,7 +1,6 @@
 // Files: what a failing disk, a killed writer and a hostile directory may and may not do.
 #include "support.h"
 
-#include <dirent.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -98,22 +97,6 @@ static int tear_down(void **state)
     ec_fs_ops = real_ops;
     drop_dir(*state);
     return 0;
-}
-
-static int count_entries(const char *path)
-{
-    DIR *dir = opendir(path);
-    assert_non_null(dir);
-    int n = -2;
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
-static int open_files(void)
-{
-    return count_entries("/proc/self/fd");
 }
 
 static const int errnos[] = {EIO, ENOSPC, EDQUOT, EACCES, EROFS, EMFILE, ENOMEM};

@@ -1,8 +1,6 @@
 // Starting children: what they are when their program begins, what the parent hears, and the gate.
 #include "support.h"
 
-#include <dirent.h>
-
 #include "envctl/buf.h"
 #include "envctl/ops.h"
 #include "envctl/proc.h"
@@ -68,22 +66,11 @@ static ec_loop *loop;
 static char *dir;
 static int fds_before;
 
-static int count_fds(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    assert_non_null(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 static int set_up(void **state)
 {
     (void)state;
     dir = make_dir();
-    fds_before = count_fds();
+    fds_before = open_files();
     loop = ec_loop_new();
     return 0;
 }
@@ -99,7 +86,7 @@ static int tear_down(void **state)
     // The signal pipe of libuv, made once for the process, stays.
     static bool first = true;
     if (!first)
-        assert_int_equal(count_fds(), fds_before);
+        assert_int_equal(open_files(), fds_before);
     first = false;
     drop_dir(dir);
     return 0;
@@ -202,7 +189,7 @@ static void test_failures_before_the_fork(void **state)
     ec_proc *p = NULL;
     ec_err err;
     ec_spawn o = stub(STUB("exit", "0"), &h);
-    int fds = count_fds();
+    int fds = open_files();
     // The log file: not there, a link, a FIFO's directory.
     o.out = EC_STDIO_LOG;
     o.out_log = in_dir(dir, "none/log");
@@ -228,7 +215,7 @@ static void test_failures_before_the_fork(void **state)
     ec_proc_ops = real;
     assert_string_equal(err.code, "EAGAIN");
     assert_non_null(strstr(err.message, FIXTURE("stub")));
-    assert_int_equal(count_fds(), fds);
+    assert_int_equal(open_files(), fds);
     assert_int_equal(ec_proc_children(), 0);
     assert_int_equal(ec_loop_handles(loop), 0);
     assert_string_equal(text_of(&h.order), "");
