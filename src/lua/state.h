@@ -28,6 +28,7 @@ int luaopen_envctl_host_hash(lua_State *L);
 int luaopen_envctl_host_json(lua_State *L);
 int luaopen_envctl_host_log(lua_State *L);
 int luaopen_envctl_host_loop(lua_State *L);
+int luaopen_envctl_host_luakeys(lua_State *L);
 int luaopen_envctl_host_net(lua_State *L);
 int luaopen_envctl_host_port(lua_State *L);
 int luaopen_envctl_host_proc(lua_State *L);

@@ -56,48 +56,51 @@ local function list(state, v, n, path)
   for i = 1, n do
     path[at] = i
     out[i] = value(state, rawget(v, i), path)
-    path[at] = nil
   end
+  path[at] = nil
   return out
 end
 
--- A table is a list (keys 1..n) or a map (strings), never both.
-local function kind_of(v, path)
-  local count, strings, highest = 0, 0, 0
+-- A table is a list (keys 1..n) or a map (strings), never both. The keys of a map, or nil and the length of a list.
+local function keys_of(v, path)
+  local keys, n, count, highest = {}, 0, 0, 0
   for k in next, v do
-    if math.type(k) == 'integer' and k >= 1 then
+    if type(k) == 'string' then
+      n = n + 1
+      keys[n] = k
+    elseif math.type(k) == 'integer' and k >= 1 then
       count = count + 1
       highest = math.max(highest, k)
-    elseif type(k) == 'string' then
-      strings = strings + 1
     else
       fail(path, 'has a key that is neither a name nor a place in a list: ' .. tostring(k):gsub(': 0x%x+', ''))
     end
   end
-  if count > 0 and strings > 0 then
+  if count > 0 and n > 0 then
     fail(path, 'is a list and a table with names at once')
   elseif highest ~= count then
     fail(path, string.format('is a list with a hole: %d of %d items are there', count, highest))
+  elseif count > 0 then
+    return nil, count
+  elseif n > 1 then
+    table.sort(keys) -- what is said first is the same every time
   end
-  return count
+  return keys, n
 end
 
-local function map(state, v, path)
-  local keys, out = {}, {}
-  for k in next, v do
-    keys[#keys + 1] = k
-  end
-  table.sort(keys)
-  local at = #path + 1
-  for _, k in ipairs(keys) do
+local function map(state, v, keys, n, path)
+  local out, at, names = {}, #path + 1, state.names
+  for i = 1, n do
+    local k = keys[i]
     path[at] = k
-    if k:find('[%c\127]') then
-      fail(path, 'has a control character in its name')
+    if not names[k] then -- the same names are all over a script
+      if k:find('[%c\127]') then
+        fail(path, 'has a control character in its name')
+      end
+      names[k] = text(k, path)
     end
-    text(k, path)
     out[k] = value(state, rawget(v, k), path)
-    path[at] = nil
   end
+  path[at] = nil
   return out
 end
 
@@ -114,8 +117,8 @@ local function table_value(state, v, path)
     fail(path, 'is nested too deeply')
   end
   state.open[v] = true
-  local n = kind_of(v, path)
-  local out = n > 0 and list(state, v, n, path) or map(state, v, path)
+  local keys, n = keys_of(v, path)
+  local out = keys and map(state, v, keys, n, path) or list(state, v, n, path)
   state.open[v] = nil
   return out
 end
@@ -149,7 +152,7 @@ end
 ---@return any
 function M.value(exporter, v, opts)
   local path = opts and opts.path or {}
-  local state = { exporter = exporter, functions = opts and opts.functions, open = {}, nodes = 0 }
+  local state = { exporter = exporter, functions = opts and opts.functions, open = {}, names = {}, nodes = 0 }
   return value(state, v, table.move(path, 1, #path, 1, {}))
 end
 

@@ -11,9 +11,9 @@ function M.bundled(ctx)
   return ctx.route.flags.bundled == true or (flag ~= nil and flag ~= '' and flag ~= '0' and flag ~= 'false')
 end
 
---- The scripts of a repository, ready to be asked. Nothing runs before the first question; no script, no session, no process.
+--- The scripts of a repository, ready to be asked; the script host is started and reads the first one meanwhile. No script, no
+--- session, no process. With trusted_only (stop, logs, help) there is none unless all of them are trusted as they are.
 ---@param ctx table
---- With trusted_only (stop, logs, help) there is none unless all of them are trusted as they are.
 ---@param opts? {trusted_only: boolean?, exe: string?}
 ---@return envctl.script.Session? session close it
 function M.open(ctx, opts)
@@ -42,6 +42,7 @@ function M.open(ctx, opts)
   session.may_ask = function()
     return M.may_ask(ctx)
   end
+  session:start()
   return session
 end
 

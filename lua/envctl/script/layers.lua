@@ -16,6 +16,7 @@ M.MAX_BYTES = 1 << 20
 ---@field text string
 ---@field repository boolean it is the repository's: what it does needs trust
 ---@field includes table<string, string> texts of what it included, by path below root
+---@field text_sha256 string? of text, once somebody asked
 ---@field data table? what it returned, with marks
 
 local function refuse(name, message, hint)
@@ -180,16 +181,17 @@ end
 ---@return string hex
 function M.digest(e, includes)
   local sha256 = require('envctl.host.hash').sha256
+  e.text_sha256 = e.text_sha256 or sha256(e.text)
   includes = includes or e.includes
   local names = {}
   for rel in pairs(includes) do
     names[#names + 1] = rel
   end
   if #names == 0 then
-    return sha256(e.text)
+    return e.text_sha256
   end
   table.sort(names)
-  local parts = { 'envctl script with includes\n', sha256(e.text), '\n' }
+  local parts = { 'envctl script with includes\n', e.text_sha256, '\n' }
   for _, rel in ipairs(names) do
     parts[#parts + 1] = sha256(includes[rel]) .. ' ' .. rel .. '\n'
   end

@@ -1,8 +1,8 @@
 --- What a script's table can hold beside plain data, as it crosses the pipe: a function, "unset", "append". A mark is a table with
---- one key that no script's own key can be (control characters in keys are refused). Pure.
+--- a key that no script's own key can be (control characters in keys are refused). Pure.
 local M = {}
 
-local FN, UNSET, APPEND = '\1fn', '\1unset', '\1append'
+local KIND = '\1'
 
 ---@class envctl.script.Fn
 ---@field id integer the function's number in the script host
@@ -14,26 +14,25 @@ local FN, UNSET, APPEND = '\1fn', '\1unset', '\1append'
 ---@param line integer
 ---@return table
 function M.fn(id, file, line)
-  return { [FN] = { id = id, file = file, line = line } }
+  return { [KIND] = 'fn', id = id, file = file, line = line }
 end
 
 ---@return table
 function M.unset()
-  return { [UNSET] = true }
+  return { [KIND] = 'unset' }
 end
 
 ---@param items any[]
 ---@return table
 function M.append(items)
-  return { [APPEND] = items }
+  return { [KIND] = 'append', items = items }
 end
 
 ---@param v any
 ---@return envctl.script.Fn?
 function M.as_fn(v)
-  local fn = type(v) == 'table' and v[FN] or nil
-  if type(fn) == 'table' and math.type(fn.id) == 'integer' then
-    return fn
+  if type(v) == 'table' and v[KIND] == 'fn' and math.type(v.id) == 'integer' then
+    return v
   end
   return nil
 end
@@ -41,20 +40,19 @@ end
 ---@param v any
 ---@return boolean
 function M.is_unset(v)
-  return type(v) == 'table' and v[UNSET] == true
+  return type(v) == 'table' and v[KIND] == 'unset'
 end
 
 ---@param v any
 ---@return any[]? items
 function M.as_append(v)
-  local items = type(v) == 'table' and v[APPEND] or nil
-  return type(items) == 'table' and items or nil
+  return type(v) == 'table' and v[KIND] == 'append' and type(v.items) == 'table' and v.items or nil
 end
 
 ---@param v any
 ---@return boolean
 function M.is_mark(v)
-  return type(v) == 'table' and (v[FN] ~= nil or v[UNSET] ~= nil or v[APPEND] ~= nil)
+  return type(v) == 'table' and v[KIND] ~= nil
 end
 
 --- A list has [1] or nothing; what is empty can be either.

@@ -13,6 +13,7 @@ local M = {}
 ---@field layer string
 ---@field data table tree with marks
 ---@field at fun(path: (string|integer)[]): string?, integer? file and line of a path
+---@field marked table<table, boolean>? the tables with marks in them; not known: all may have some
 
 local function copy(v)
   if type(v) ~= 'table' then
@@ -27,27 +28,53 @@ end
 
 M.copy = copy
 
----@class envctl.script.Origins a tree: origin of a value, and below it those of its parts
+---@class envctl.script.Origins a tree: origin of a value, and below it those of its parts. A node with `whole` stands for a value
+--- that one layer wrote as it is: what has no node of its own there is from that layer.
 local Origins = {}
 Origins.__index = Origins
 
-local function node_at(self, path)
+local function pending(source, path)
+  return { layer = source.layer, pending = source, path = table.move(path, 1, #path, 1, {}) }
+end
+
+-- The node of a path, made when it is not there.
+local function make_node(self, path, origin)
   local node = self.root
   for _, key in ipairs(path) do
-    node = node.parts and node.parts[key]
-    if not node then
-      return nil
-    end
+    node.parts = node.parts or {}
+    node.parts[key] = node.parts[key] or {}
+    node = node.parts[key]
+    node.origin = origin
   end
   return node
+end
+
+local function origin_of(self, path)
+  local node, whole, value = self.root, nil, nil
+  for _, key in ipairs(path) do
+    if node then
+      node = node.parts and node.parts[key]
+    end
+    if node and node.cut then
+      whole, value = node.whole, node.value
+    elseif type(value) == 'table' then
+      value = value[key]
+    else
+      value = nil
+    end
+  end
+  if node and node.origin then
+    return node.origin
+  elseif whole and value ~= nil then
+    return pending(whole, path)
+  end
 end
 
 --- Where the value at a path is from; a table is from where it was changed last.
 ---@param path (string|integer)[]
 ---@return envctl.script.Origin?
 function Origins:of(path)
-  local node = node_at(self, path)
-  local origin = node and node.origin
+  local origin = origin_of(self, path)
   if origin and origin.pending then -- lines are looked up when somebody asks
     origin.file, origin.line = origin.pending.at(origin.path)
     origin.pending, origin.path = nil, nil
@@ -57,21 +84,16 @@ end
 
 --- Notes that the value at a path is from here, and so is what it is part of.
 function Origins:touch(path, origin)
-  local node = self.root
-  for _, key in ipairs(path) do
-    node.parts = node.parts or {}
-    node.parts[key] = node.parts[key] or {}
-    node = node.parts[key]
-    node.origin = origin
-  end
+  make_node(self, path, origin)
 end
 
---- Forgets where the parts of a value are from.
-function Origins:forget(path)
-  local node = node_at(self, path)
-  if node then
-    node.parts = nil
-  end
+--- The same for a value that takes the place of what was there: nothing is known of its parts. With a source, they are as that
+--- layer wrote them in `value`.
+---@param source envctl.script.Source?
+---@param value any
+function Origins:replace(path, origin, source, value)
+  local node = make_node(self, path, origin)
+  node.parts, node.cut, node.whole, node.value = nil, true, source, value
 end
 
 ---@return envctl.script.Origins
@@ -123,8 +145,18 @@ end
 
 local merge
 
+local function origin_at(state, path)
+  return pending(state.source, path)
+end
+
 -- Everything in a value that has no lower one, with functions called.
 local function fresh(state, v, path)
+  local marked = state.source.marked
+  if marked and not marked[v] then
+    state.origins:replace(path, origin_at(state, path), state.source, v)
+    return copy(v)
+  end
+  state.origins:touch(path, origin_at(state, path))
   local n = #path + 1
   local out = {}
   for k, x in pairs(v) do
@@ -135,18 +167,13 @@ local function fresh(state, v, path)
   return out
 end
 
-local function origin_at(state, path)
-  return { layer = state.source.layer, pending = state.source, path = table.move(path, 1, #path, 1, {}) }
-end
-
 -- After a function: what is different is from the function, the rest from where it was.
 local function trace(state, before, after, path, origin)
   if same(before, after) then
     return
   end
   if type(before) ~= 'table' or type(after) ~= 'table' or marks.is_list(before) or marks.is_list(after) then
-    state.origins:forget(path)
-    state.origins:touch(path, origin)
+    state.origins:replace(path, origin)
     return
   end
   local n = #path + 1
@@ -218,15 +245,13 @@ function merge(state, lower, upper, path)
   if fn and not state.keep(path) then
     return apply_function(state, lower, fn, path)
   elseif marks.is_unset(upper) then
-    state.origins:forget(path)
-    state.origins:touch(path, origin_at(state, path))
+    state.origins:replace(path, origin_at(state, path))
     return nil
   elseif marks.as_append(upper) then
     state.origins:touch(path, origin_at(state, path))
     return settled(upper, lower)
   elseif type(upper) ~= 'table' or fn or marks.is_list(upper) then
-    state.origins:forget(path)
-    state.origins:touch(path, origin_at(state, path))
+    state.origins:replace(path, origin_at(state, path))
     return copy(upper)
   elseif type(lower) == 'table' and not marks.is_list(lower) and not marks.is_mark(lower) then
     if next(upper) == nil then
@@ -234,7 +259,6 @@ function merge(state, lower, upper, path)
     end
     return merge_maps(state, lower, upper, path)
   end
-  state.origins:touch(path, origin_at(state, path))
   return fresh(state, upper, path)
 end
 

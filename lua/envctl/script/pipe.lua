@@ -219,13 +219,22 @@ function Pipe:send(message)
   end
 end
 
+--- Sends a request without waiting: Pipe:request with the same one waits for the result. Nothing else is asked in between.
+---@param request table
+function Pipe:post(request)
+  request.cpu_ms, self.posted = self.cpu_ms, request
+  self:send(request)
+end
+
 --- Sends a request and waits for its result. Time in which the script waits for an answer of ours does not count.
 ---@param request table
 ---@param handlers table<string, fun(message: table): any> what the script may ask; raised errors go back to it
 ---@return table? result, envctl.script.ChildProblem? problem
 function Pipe:request(request, handlers)
-  request.cpu_ms, self.late = self.cpu_ms, false
-  self:send(request)
+  if self.posted ~= request then
+    self:post(request)
+  end
+  self.posted, self.late = nil, false
   -- Until it has said hello, it is the process that starts, not the script that runs.
   local used, budget = 0, self.cage and wire.WALL_MS or START_MS
   while true do

@@ -352,7 +352,7 @@ function check(state, shape, v, path)
   if shape.no_function then
     state.functions_end = outer or #path
   end
-  if not (state.marks and type(v) == 'table' and check_mark(state, shape, v, path)) then
+  if not (state.marks and marks.is_mark(v) and check_mark(state, shape, v, path)) then
     CHECKS[shape.type](state, shape, v, path)
   end
   state.functions_end = outer

@@ -4,12 +4,8 @@ local task = require 'envctl.task'
 local json = require 'envctl.util.json'
 local wire = require 'envctl.script.wire'
 local marks = require 'envctl.script.marks'
-local merge = require 'envctl.script.merge'
-local schema = require 'envctl.script.schema'
-local shapes = require 'envctl.script.shapes'
-local points = require 'envctl.script.points'
 local layers = require 'envctl.script.layers'
-local locate = require 'envctl.script.locate'
+local luakeys = require 'envctl.host.luakeys'
 local problems = require 'envctl.script.problems'
 
 local M = {}
@@ -62,7 +58,7 @@ local function index_of(entry, rel)
   local key = rel or ''
   if not entry.indexes[key] then
     local text = rel and entry.includes[rel] or entry.text
-    entry.indexes[key] = locate.index(text or '')
+    entry.indexes[key] = luakeys.index(text or '')
   end
   return entry.indexes[key]
 end
@@ -72,7 +68,7 @@ function Session:place(entry, path)
   local rel, from = nil, 0
   for _ = 1, 5 do
     local rest = table.move(path, from + 1, #path, 1, {})
-    local line, depth, include = locate.find(index_of(entry, rel), rest)
+    local line, depth, include = index_of(entry, rel):find(rest)
     local next_rel = include and require('envctl.detect.files').clean(include)
     if not next_rel or not entry.includes[next_rel] or depth == #rest then
       return rel and self.names[self:chunk_name(entry, rel)].shown or entry.name, line
@@ -157,14 +153,23 @@ function Session:pipe_handlers(extra)
   return handlers
 end
 
+local function layer_request(self, entry)
+  return { op = 'layer', layer = entry.layer, name = self:chunk_name(entry), text = wire.pack(entry.text) }
+end
+
 local function send_layer(self, entry)
-  local result, problem = self.pipe:request({
-    op = 'layer', layer = entry.layer, name = self:chunk_name(entry), text = wire.pack(entry.text),
-  }, self:pipe_handlers())
+  local request = entry == self.entries[1] and self.pipe.posted or layer_request(self, entry)
+  local result, problem = self.pipe:request(request, self:pipe_handlers())
   if not result then
     error(self:failure(problem, entry), 0)
   end
   return result
+end
+
+--- Starts the script host and gives it the first layer, so that it works while the caller gets ready to read what it says.
+function Session:start()
+  self.pipe = require('envctl.script.pipe').start { exe = self.exe, cpu_ms = self.cpu_ms }
+  self.pipe:post(layer_request(self, self.entries[1]))
 end
 
 -- The process, with the layers in it. A call that ended it does not end what comes after: it is started again.
@@ -199,26 +204,29 @@ end
 
 -- --- loading ---------------------------------------------------------------------------------------------------------
 
--- Names of files in marks, as people see them; a function of no script file stands where its key stands.
+-- Names of files in marks, as people see them; a function of no script file stands where its key stands. True when there are
+-- marks, and entry.marked has the tables that they are in.
 local function settle_marks(self, entry, v, path)
-  local fn = marks.as_fn(v)
-  if fn then
-    local known = self.names[fn.file]
+  if marks.is_mark(v) then
+    local fn = marks.as_fn(v)
+    local known = fn and self.names[fn.file]
     if known and math.type(fn.line) == 'integer' and fn.line > 0 then
       fn.file = known.shown
-    else
+    elseif fn then
       fn.file, fn.line = self:place(entry, path)
     end
-    return
+    return true
   end
-  if type(v) == 'table' then
-    local n = #path + 1
-    for k, x in pairs(v) do
+  local n, found = #path + 1, false
+  for k, x in pairs(v) do
+    if type(x) == 'table' then
       path[n] = k
-      settle_marks(self, entry, x, path)
+      found = settle_marks(self, entry, x, path) or found
       path[n] = nil
     end
   end
+  entry.marked[v] = found or nil
+  return found
 end
 
 -- Words that mean something already.
@@ -237,7 +245,8 @@ end
 
 function Session:check_layer(entry, errors)
   check_commands(self, entry, errors)
-  for _, p in ipairs(schema.check(points.shape(), entry.data, { marks = true })) do
+  local shape = require('envctl.script.points').shape()
+  for _, p in ipairs(require('envctl.script.schema').check(shape, entry.data, { marks = true })) do
     local file, line = self:place(entry, p.path)
     errors[#errors + 1] = problems.new { file = file, line = line, path = p.path, message = p.message, hint = p.hint }
   end
@@ -251,10 +260,11 @@ function Session:load_layer(entry, errors)
   end
   if type(data) ~= 'table' or marks.is_mark(data) then
     error(problems.new {
-      file = entry.name, message = 'expected a table, got ' .. schema.got(data),
+      file = entry.name, message = 'expected a table, got ' .. require('envctl.script.schema').got(data),
       hint = 'a script ends in: return { envctl = 1, … }',
     }, 0)
   end
+  entry.marked = {}
   settle_marks(self, entry, data, {})
   entry.data = data
   entry.sha256 = layers.digest(entry)
@@ -337,9 +347,9 @@ end
 local function plain_section(self, key)
   local sources = {}
   for i, entry in ipairs(self.entries) do
-    sources[i] = { layer = entry.layer, data = entry.data[key] }
+    sources[i] = { layer = entry.layer, data = entry.data[key], marked = entry.marked }
   end
-  local merged = merge.merge({}, sources, {
+  local merged = require('envctl.script.merge').merge({}, sources, {
     path = { key },
     keep = function()
       return true
@@ -357,6 +367,7 @@ function Session:source(entry, path)
   return {
     layer = entry.layer,
     data = data,
+    marked = entry.marked,
     at = function(at)
       return self:place(entry, at)
     end,
@@ -371,7 +382,7 @@ local function unused(o, path, why)
 end
 
 local function dead_overrides(self)
-  local out = {}
+  local out, points = {}, require 'envctl.script.points'
   for _, name in ipairs(sorted(self.overrides)) do
     for _, o in ipairs(points.by_name[name].available and {} or self.overrides[name]) do
       out[#out + 1] = unused(o, { 'override', name }, 'this envctl does not ask it yet')
@@ -513,12 +524,15 @@ function Session:merge(path, lower, opts)
       local source = self:source(entry, path)
       if opts.filter then
         source.data = opts.filter(source.data)
+        if type(source.data) == 'table' then -- it can be a new table, that nobody looked at
+          entry.marked[source.data] = true
+        end
       end
       sources[#sources + 1] = source
       by_source[source.layer] = entry
     end
   end
-  return merge.merge(lower, sources, {
+  return require('envctl.script.merge').merge(lower, sources, {
     path = path,
     origins = opts.origins,
     keep = opts.keep,
@@ -616,6 +630,6 @@ Session.__close = function(self)
   end
 end
 
-M.Session, M.API = Session, shapes.API
+M.Session = Session
 
 return M

@@ -35,7 +35,7 @@ function M.identity(roots)
 end
 
 local function record_path(repo, entry)
-  return M.directory() .. '/' .. sha256(repo .. '\0' .. entry.rel .. '\0' .. sha256(entry.text))
+  return M.directory() .. '/' .. sha256(repo .. '\0' .. entry.rel .. '\0' .. layers.digest(entry, {}))
 end
 
 local function read_record(path)
@@ -176,7 +176,7 @@ function M.store(repo, entry)
     path = entry.rel,
     layer = entry.layer,
     sha256 = layers.digest(entry),
-    script_sha256 = sha256(entry.text),
+    script_sha256 = layers.digest(entry, {}),
     includes = includes,
     text = wire.pack(entry.text),
     trusted_at = sys.iso_time(now),

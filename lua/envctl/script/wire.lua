@@ -14,6 +14,9 @@ M.MAX_LINE = 32 << 20
 ---@param bytes string
 ---@return string
 function M.pack(bytes)
+  if utf8.len(bytes) == #bytes then -- ASCII, as scripts usually are
+    return bytes
+  end
   return (bytes:gsub('[\128-\255]', function(c)
     return utf8.char(c:byte())
   end))
@@ -23,6 +26,9 @@ end
 ---@param text string
 ---@return string
 function M.unpack(text)
+  if utf8.len(text) == #text then
+    return text
+  end
   return (text:gsub('[\194\195][\128-\191]', function(c)
     return string.char(utf8.codepoint(c))
   end))

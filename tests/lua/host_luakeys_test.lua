@@ -1,6 +1,6 @@
 -- From keys of a script's table to lines of its text.
 local lu = require 'luaunit'
-local locate = require 'envctl.script.locate'
+local luakeys = require 'envctl.host.luakeys'
 
 local M = {}
 
@@ -74,18 +74,18 @@ local EXPECTED = {
 }
 
 function M.test_paths()
-  local index = locate.index(TEXT)
+  local index = luakeys.index(TEXT)
   for _, case in ipairs(EXPECTED) do
-    local line = locate.find(index, case[1])
+    local line = index:find(case[1])
     lu.assertEquals(line, case[2], table.concat(case[1], '.'))
   end
-  local line, depth, include = locate.find(index, { 'services', 'inc', 'port' })
+  local line, depth, include = index:find({ 'services', 'inc', 'port' })
   lu.assertEquals({ line, depth, include }, { 26, 2, 'x.lua' })
 end
 
 function M.test_other_ways_to_return()
   local function line(text, ...)
-    return (locate.find(locate.index(text), { ... }))
+    return (luakeys.index(text):find({ ... }))
   end
   lu.assertEquals(line('return {\n a = 1,\n b = { c = 2 } }', 'b', 'c'), 3)
   lu.assertEquals(line('local t <const> = {\n a = 1 }\nreturn t', 'a'), 2)
@@ -97,6 +97,9 @@ function M.test_other_ways_to_return()
   lu.assertNil(line('print(1)', 'a'))
   lu.assertNil(line('', 'a'))
   lu.assertEquals(line('return { [ [[x]] ] = 1,\n [ [=[y]=] ] = 2 }', 'y'), 2)
+  lu.assertEquals(line('return { a = "x\\z\n   y",\n ["\\u{e4}\\x62\\99"] = 2 }', 'äbc'), 3)
+  lu.assertEquals(line('return { a = "x\\\ny",\n [0x10] = 2, [2.0] = 3 }', 16), 3)
+  lu.assertEquals(line('local t = {}\nt.a.b = 1\nt.c = {}\nt.c.d = 1\nreturn t', 'c', 'd'), 4)
   lu.assertEquals(line('return {\n ä = 1,\n ["ö"] = 2 }', 'ö'), 3)
 end
 
@@ -114,22 +117,22 @@ function M.test_never_fails()
       local at = random(#text)
       text = text:sub(1, at - 1) .. string.char(random(256) - 1) .. text:sub(at + 1)
     end
-    local index = locate.index(text)
-    locate.find(index, { 'services', 'api', 'port' })
+    local index = luakeys.index(text)
+    index:find({ 'services', 'api', 'port' })
   end
   for _, bytes in ipairs {
     '\0', '{', '}', 'return', 'return {', 'return {{{{', "return { '", 'return { [', 'local', 'local x', 'x.', 'return x.',
   } do
-    locate.find(locate.index(bytes), { 'a' })
+    luakeys.index(bytes):find({ 'a' })
   end
-  locate.index('return ' .. ('{'):rep(50000))
-  locate.index('return ' .. ('a.'):rep(50000))
-  locate.index(('('):rep(50000))
+  luakeys.index('return ' .. ('{'):rep(50000))
+  luakeys.index('return ' .. ('a.'):rep(50000))
+  luakeys.index(('('):rep(50000))
 end
 
 function M.test_variables_that_point_at_each_other()
-  local index = locate.index('local a = b\nlocal b = a\nreturn a')
-  lu.assertEquals((locate.find(index, { 'x' })), 2)
+  local index = luakeys.index('local a = b\nlocal b = a\nreturn a')
+  lu.assertEquals((index:find({ 'x' })), 2)
 end
 
 return M
