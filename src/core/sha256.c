@@ -30,15 +30,16 @@ static void compress(uint32_t h[8], const uint8_t block[64])
         w[i] = w[i - 16] + a + w[i - 7] + b;
     }
     memcpy(s, h, sizeof s);
+    // Instead of moving eight values on, each round counts them from another one.
+#define S(n) s[((n)-i) & 7]
     for (int i = 0; i < 64; i++) {
-        uint32_t e = rotr(s[4], 6) ^ rotr(s[4], 11) ^ rotr(s[4], 25);
-        uint32_t t1 = s[7] + e + ((s[4] & s[5]) ^ (~s[4] & s[6])) + K[i] + w[i];
-        uint32_t a = rotr(s[0], 2) ^ rotr(s[0], 13) ^ rotr(s[0], 22);
-        uint32_t t2 = a + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t1;
-        s[0] = t1 + t2;
+        uint32_t e = rotr(S(4), 6) ^ rotr(S(4), 11) ^ rotr(S(4), 25);
+        uint32_t t1 = S(7) + e + ((S(4) & S(5)) ^ (~S(4) & S(6))) + K[i] + w[i];
+        uint32_t a = rotr(S(0), 2) ^ rotr(S(0), 13) ^ rotr(S(0), 22);
+        S(3) += t1;
+        S(7) = t1 + a + ((S(0) & S(1)) ^ (S(0) & S(2)) ^ (S(1) & S(2)));
     }
+#undef S
     for (int i = 0; i < 8; i++)
         h[i] += s[i];
 }

@@ -1,21 +1,50 @@
-// envctl.host.json: lua-cjson's decoder, and our own quoting. Stub: lua/_meta/envctl/host/json.lua
+// envctl.host.json: lua-cjson's decoder and what it leaves to do, and our own encoder. Stub:
+// lua/_meta/envctl/host/json.lua
+#include <math.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "envctl/buf.h"
 #include "lx.h"
 #include "state.h"
 
 // Debian's lua-cjson.h does not declare this in a way that works without lua.h before it.
 int luaopen_cjson(lua_State *L);
 
-static void add_unit(luaL_Buffer *b, unsigned unit)
+// What is put together, in a userdata: an error on the way frees it.
+#define TEXT_TYPE "envctl.json.text"
+
+static int free_text(lua_State *L)
+{
+    eb_free(lua_touserdata(L, 1));
+    return 0;
+}
+
+static eb_buf *new_text(lua_State *L)
+{
+    eb_buf *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (eb_buf){0};
+    luaL_setmetatable(L, TEXT_TYPE);
+    return b;
+}
+
+static int push_text(lua_State *L, eb_buf *b)
+{
+    lua_pushlstring(L, b->data ? b->data : "", b->size);
+    eb_free(b);
+    return 1;
+}
+
+static void add_unit(eb_buf *b, unsigned unit)
 {
     static const char hex[] = "0123456789abcdef";
     char text[6] = {'\\', 'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15], hex[unit & 15]};
-    luaL_addlstring(b, text, sizeof text);
+    eb_add(b, text, sizeof text);
 }
 
-static void add_code_point(luaL_Buffer *b, uint32_t c)
+static void add_code_point(eb_buf *b, uint32_t c)
 {
     if (c >= 0x10000) {
         c -= 0x10000;
@@ -66,34 +95,336 @@ static const char *short_escape(unsigned char c)
     }
 }
 
-static int l_quote(lua_State *L)
+static bool is_plain(unsigned char c)
 {
-    size_t size;
-    const unsigned char *p = (const unsigned char *)luaL_checklstring(L, 1, &size);
-    luaL_Buffer b;
-    luaL_buffinitsize(L, &b, size + 2);
-    luaL_addchar(&b, '"');
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+static void add_quoted(eb_buf *b, const char *text, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    eb_addc(b, '"');
     for (size_t i = 0; i < size;) {
-        unsigned char c = p[i];
-        const char *escape = short_escape(c);
+        size_t plain = i;
+        while (plain < size && is_plain(p[plain]))
+            plain++;
+        eb_add(b, p + i, plain - i);
+        i = plain;
+        if (i == size)
+            break;
+        const char *escape = short_escape(p[i]);
         uint32_t point = 0xfffd;
         if (escape) {
-            luaL_addstring(&b, escape);
+            eb_adds(b, escape);
             i++;
-        } else if (c >= 0x20 && c < 0x7f) {
-            luaL_addchar(&b, (char)c);
-            i++;
-        } else if (c < 0x80) {
-            add_unit(&b, c);
-            i++;
+        } else if (p[i] < 0x80) {
+            add_unit(b, p[i++]);
         } else {
             size_t n = sequence(&point, p + i, size - i);
-            add_code_point(&b, n ? point : 0xfffd);
+            add_code_point(b, n ? point : 0xfffd);
             i += n ? n : 1;
         }
     }
-    luaL_addchar(&b, '"');
-    luaL_pushresult(&b);
+    eb_addc(b, '"');
+}
+
+static int l_quote(lua_State *L)
+{
+    size_t size;
+    const char *text = luaL_checklstring(L, 1, &size);
+    eb_buf *b = new_text(L);
+    add_quoted(b, text, size);
+    return push_text(L, b);
+}
+
+// --- out -------------------------------------------------------------------------------------------------------------
+
+#define MAX_DEPTH 200
+
+typedef struct writer {
+    lua_State *L;
+    eb_buf *out;
+    bool indent;
+    int array; // stack index of the metatable of arrays
+} writer;
+
+typedef struct key {
+    const char *text;
+    size_t size;
+} key;
+
+static bool before(const key *a, const key *b)
+{
+    int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
+    return order < 0 || (order == 0 && a->size < b->size);
+}
+
+static void sift(key *keys, size_t at, size_t n)
+{
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        child += child + 1 < n && before(&keys[child], &keys[child + 1]);
+        if (!before(&keys[at], &keys[child]))
+            return;
+        key swap = keys[at];
+        keys[at] = keys[child];
+        keys[child] = swap;
+    }
+}
+
+// Heapsort. Not qsort: glibc's asks for the machine's memory (sysinfo), which the script host may not.
+static void sort_keys(key *keys, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sift(keys, i, n);
+    while (n-- > 1) {
+        key swap = keys[0];
+        keys[0] = keys[n];
+        keys[n] = swap;
+        sift(keys, 0, n);
+    }
+}
+
+static void add_number(writer *w)
+{
+    lua_State *L = w->L;
+    char text[64];
+    int exact;
+    lua_Integer i = lua_tointegerx(L, -1, &exact);
+    lua_Number n = lua_tonumber(L, -1);
+    if (exact && (lua_isinteger(L, -1) || (n >= -9007199254740992.0 && n <= 9007199254740992.0))) {
+        snprintf(text, sizeof text, "%lld", (long long)i);
+    } else if (!isfinite(n)) {
+        lua_pushfstring(L, "number cannot be written as JSON: %s", luaL_tolstring(L, -1, NULL));
+        lua_error(L);
+    } else {
+        snprintf(text, sizeof text, "%.15g", n);
+        if (strtod(text, NULL) != n)
+            snprintf(text, sizeof text, "%.17g", n);
+    }
+    eb_adds(w->out, text);
+}
+
+static void add_break(writer *w, int depth)
+{
+    if (!w->indent)
+        return;
+    eb_addc(w->out, '\n');
+    for (int i = 0; i < depth; i++)
+        eb_add(w->out, "  ", 2);
+}
+
+static void add_value(writer *w, int depth);
+
+static void add_array(writer *w, int depth)
+{
+    lua_State *L = w->L;
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    eb_addc(w->out, '[');
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (i > 1)
+            eb_addc(w->out, ',');
+        add_break(w, depth + 1);
+        lua_rawgeti(L, -1, i);
+        add_value(w, depth + 1);
+        lua_pop(L, 1);
+    }
+    if (n > 0)
+        add_break(w, depth);
+    eb_addc(w->out, ']');
+}
+
+// The keys of the table on top, sorted; a userdata on top of it holds them.
+static key *sorted_keys(lua_State *L, size_t *count)
+{
+    size_t n = 0;
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), n++) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            lua_pushfstring(L, "JSON object key is a %s", luaL_typename(L, -2));
+            lua_error(L);
+        }
+    }
+    key *keys = lua_newuserdatauv(L, (n ? n : 1) * sizeof *keys, 0);
+    size_t i = 0;
+    for (lua_pushnil(L); lua_next(L, -3); lua_pop(L, 1), i++)
+        keys[i].text = lua_tolstring(L, -2, &keys[i].size);
+    sort_keys(keys, n);
+    *count = n;
+    return keys;
+}
+
+static void add_object(writer *w, int depth)
+{
+    lua_State *L = w->L;
+    size_t n;
+    const key *keys = sorted_keys(L, &n);
+    eb_addc(w->out, '{');
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            eb_addc(w->out, ',');
+        add_break(w, depth + 1);
+        add_quoted(w->out, keys[i].text, keys[i].size);
+        eb_add(w->out, ": ", w->indent ? 2 : 1);
+        lua_pushlstring(L, keys[i].text, keys[i].size);
+        lua_rawget(L, -3);
+        add_value(w, depth + 1);
+        lua_pop(L, 1);
+    }
+    if (n > 0)
+        add_break(w, depth);
+    eb_addc(w->out, '}');
+    lua_pop(L, 1);
+}
+
+static bool is_array(lua_State *L, int array)
+{
+    if (lua_getmetatable(L, -1)) {
+        bool same = lua_rawequal(L, -1, array);
+        lua_pop(L, 1);
+        if (same)
+            return true;
+    }
+    bool list = lua_rawgeti(L, -1, 1) != LUA_TNIL;
+    lua_pop(L, 1);
+    return list;
+}
+
+// The value on top of the stack, which stays there.
+static void add_value(writer *w, int depth)
+{
+    lua_State *L = w->L;
+    size_t size;
+    switch (lua_type(L, -1)) {
+    case LUA_TSTRING: {
+        const char *text = lua_tolstring(L, -1, &size);
+        add_quoted(w->out, text, size);
+        return;
+    }
+    case LUA_TNUMBER:
+        add_number(w);
+        return;
+    case LUA_TBOOLEAN:
+        eb_adds(w->out, lua_toboolean(L, -1) ? "true" : "false");
+        return;
+    case LUA_TLIGHTUSERDATA:
+        if (!lua_touserdata(L, -1)) {
+            eb_adds(w->out, "null");
+            return;
+        }
+        break;
+    case LUA_TTABLE:
+        if (depth > MAX_DEPTH) {
+            lua_pushliteral(L, "JSON nested too deeply");
+            lua_error(L);
+        }
+        luaL_checkstack(L, 10, "JSON");
+        if (is_array(L, w->array))
+            add_array(w, depth);
+        else
+            add_object(w, depth);
+        return;
+    default:
+        break;
+    }
+    lua_pushfstring(L, "cannot write a %s as JSON", luaL_typename(L, -1));
+    lua_error(L);
+}
+
+static int l_encode(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    bool indent = lua_toboolean(L, 3);
+    lua_settop(L, 2);
+    writer w = {.L = L, .out = new_text(L), .indent = indent, .array = 2};
+    lua_pushvalue(L, 1);
+    add_value(&w, 0);
+    if (indent)
+        eb_addc(w.out, '\n');
+    return push_text(L, w.out);
+}
+
+// --- in --------------------------------------------------------------------------------------------------------------
+
+// Whether a text has what cjson loses: an empty array, or a number of many digits (inside of a string will do as well).
+static int l_rare(lua_State *L)
+{
+    size_t size, digits = 0;
+    const char *text = luaL_checklstring(L, 1, &size);
+    bool open = false, found = false;
+    for (size_t i = 0; i < size && !found; i++) {
+        char c = text[i];
+        digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+        found = digits >= 16 || (open && c == ']');
+        open = c == '[' || (open && (c == ' ' || (c >= '\t' && c <= '\r')));
+    }
+    lua_pushboolean(L, found);
+    return 1;
+}
+
+#define EMPTY_MARK "\1envctl:[]"
+#define BIG_MARK   "\1envctl:int:"
+
+static bool is_text(lua_State *L, int index, const char *text)
+{
+    size_t size = 0;
+    const char *found = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &size) : NULL;
+    return found && size == strlen(text) && memcmp(found, text, size) == 0;
+}
+
+// Replaces the value on top: integers are integers, arrays are declared.
+static void settle(lua_State *L, int array)
+{
+    int type = lua_type(L, -1), exact;
+    if (type == LUA_TNUMBER) {
+        lua_Integer i = lua_tointegerx(L, -1, &exact);
+        if (exact) {
+            lua_pushinteger(L, i);
+            lua_replace(L, -2);
+        }
+    } else if (type == LUA_TSTRING) {
+        const char *text = lua_tostring(L, -1);
+        size_t n = sizeof BIG_MARK - 1;
+        if (text[0] == '\1' && strncmp(text, BIG_MARK, n) == 0) {
+            if (!lua_stringtonumber(L, text + n))
+                return;
+            lua_Integer i = lua_tointegerx(L, -1, &exact);
+            if (exact) {
+                lua_pushinteger(L, i);
+                lua_replace(L, -2);
+            }
+            lua_replace(L, -2);
+        }
+    } else if (type == LUA_TTABLE) {
+        luaL_checkstack(L, 8, "JSON");
+        bool list = lua_rawgeti(L, -1, 1) != LUA_TNIL;
+        if (list && is_text(L, -1, EMPTY_MARK) && lua_rawlen(L, -2) == 1) {
+            lua_pop(L, 2);
+            lua_newtable(L);
+            lua_pushvalue(L, array);
+            lua_setmetatable(L, -2);
+            return;
+        }
+        lua_pop(L, 1);
+        if (list) {
+            lua_pushvalue(L, array);
+            lua_setmetatable(L, -2);
+        }
+        for (lua_pushnil(L); lua_next(L, -2);) {
+            settle(L, array);
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            lua_rawset(L, -4);
+        }
+    }
+}
+
+static int l_settle(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_pushvalue(L, 1);
+    settle(L, 2);
     return 1;
 }
 
@@ -121,8 +452,12 @@ static int l_decode(lua_State *L)
 
 int luaopen_envctl_host_json(lua_State *L)
 {
+    static const luaL_Reg none[] = {{NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"encode", l_encode}, {"quote", l_quote}, {"rare", l_rare}, {"settle", l_settle}, {NULL, NULL}};
+    lx_new_type(L, TEXT_TYPE, none, free_text);
     lua_settop(L, 0);
-    lua_newtable(L);
+    luaL_newlib(L, functions);
     lua_pushcfunction(L, luaopen_cjson); // not require()d: nobody else gets at its encoder
     lua_call(L, 0, 1);                   // json, cjson
     lua_getfield(L, -1, "decode_invalid_numbers");
@@ -133,8 +468,6 @@ int luaopen_envctl_host_json(lua_State *L)
     lua_setfield(L, 1, "decode");
     lua_getfield(L, -1, "null");
     lua_setfield(L, 1, "null");
-    lua_pushcfunction(L, l_quote);
-    lua_setfield(L, 1, "quote");
     lua_settop(L, 1);
     return 1;
 }

@@ -6,6 +6,23 @@ local json = {}
 ---@param text string
 ---@return any? value, string? message message has a character offset
 function json.decode(text) end
+--- Canonical JSON: sorted keys, exact integers; arrays are what has the metatable `array`, or something at 1. Raises for what JSON
+--- cannot say.
+---@param value any
+---@param array table metatable
+---@param indent boolean two spaces a level and a newline at the end, or nothing
+---@return string
+function json.encode(value, array, indent) end
+--- Whether a text may have what decode loses: an empty array, or a number of 16 digits and more.
+---@param text string
+---@return boolean
+function json.rare(text) end
+--- What decode gave, in place: whole numbers become integers, arrays get the metatable, and the texts "\1envctl:[]" (alone in its
+--- array) and "\1envctl:int:DIGITS", which stand for what decode loses, become that.
+---@param value any
+---@param array table metatable
+---@return any
+function json.settle(value, array) end
 --- A JSON string literal. Invalid UTF-8 becomes U+FFFD; all non-ASCII is escaped as \uXXXX.
 ---@param text string
 ---@return string
