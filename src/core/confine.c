@@ -229,7 +229,6 @@ static bool limit(int resource, rlim_t value)
     return setrlimit(resource, &r) == 0;
 }
 
-#ifndef WITH_ASAN
 // The first field of statm, in bytes; 0 when it cannot be known.
 static rlim_t mapped_bytes(void)
 {
@@ -244,17 +243,18 @@ static rlim_t mapped_bytes(void)
     text[n] = '\0';
     return (rlim_t)strtoull(text, NULL, 10) * (rlim_t)sysconf(_SC_PAGESIZE);
 }
-#endif
 
-static bool limit_all(const ec_confine_opts *opts)
+static bool limit_all(const ec_confine_opts *opts, rlim_t mapped)
 {
     bool ok = limit(RLIMIT_CPU, opts->cpu_seconds) && limit(RLIMIT_FSIZE, 0) && limit(RLIMIT_CORE, 0) &&
               limit(RLIMIT_NPROC, 0) && limit(RLIMIT_NOFILE, 3) && limit(RLIMIT_MSGQUEUE, 0) &&
               limit(RLIMIT_MEMLOCK, 0);
 #ifndef WITH_ASAN // a sanitizer's shadow memory is counted too, and it ends the process when it gets none
-    rlim_t mapped = mapped_bytes();
     if (mapped > 0)
         ok = ok && limit(RLIMIT_AS, mapped + opts->memory);
+#else
+    (void)opts;
+    (void)mapped;
 #endif
     return ok;
 }
@@ -282,9 +282,10 @@ bool ec_confine_apply(ec_confine_report *out, const ec_confine_opts *opts, ec_er
     }
     if (chdir("/") != 0)
         return ec_err_errno(err, errno, "/");
+    rlim_t mapped = mapped_bytes(); // while a file can still be opened
     out->landlock = apply_landlock(out);
     close_others();
-    if (!limit_all(opts))
+    if (!limit_all(opts, mapped))
         return ec_err_errno(err, errno, "resource limits");
     out->seccomp = apply_seccomp(out);
     return true;

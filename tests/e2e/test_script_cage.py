@@ -36,6 +36,7 @@ def it_holds_nothing(w):
     parent, host = loading(w, LOOP)
     fds = host.fds()
     status = read_bytes(f"/proc/{host.pid}/status").decode()
+    limits = read_bytes(f"/proc/{host.pid}/limits").decode()
     environment = host.environ()
     cwd = host.cwd()
     parent.wait()
@@ -44,6 +45,9 @@ def it_holds_nothing(w):
     equal(fds[2], "/dev/null", "stderr")
     contains(status, "NoNewPrivs:\t1", "status")
     contains(status, "Seccomp:\t2", "status")
+    check(re.search(r"Max open files +3 +3", limits), f"limits: {limits}")
+    # A sanitizer maps more than any limit would leave it.
+    check("/debug/" in BIN or re.search(r"Max address space +\d+ +\d+", limits), f"limits: {limits}")
     equal(cwd, "/", "directory")
     known = {"LC_ALL", "ENVCTL_LUA_DIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}
     check(set(environment) <= known, f"environment: {environment}")
