@@ -84,11 +84,12 @@ end
 
 --- The scripts of the repository, loaded once per command; nil where there are none. Their configuration is in the settings from
 --- here on. Awaits.
+---@param meanwhile (fun())? called when the script host is at work, before anything waits for it
 ---@return envctl.script.Session?
-function Context:scripts()
+function Context:scripts(meanwhile)
   local session = rawget(self, 'session')
   if session == nil then
-    session = require('envctl.script.join').open(self) or false
+    session = require('envctl.script.join').open(self, meanwhile) or false
     rawset(self, 'session', session)
   end
   return session or nil

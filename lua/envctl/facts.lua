@@ -484,12 +484,25 @@ function M.settle_ports(facts, decide)
   name_holders(facts, assigned)
 end
 
+-- What a plan with scripts needs in any case. It is loaded while the script host, another process, reads the scripts.
+local ROOMS = {
+  'script.points', 'script.schema', 'script.merge', 'script.services', 'script.acting', 'script.diff', 'state.paths',
+  'state.store', 'state.ports_table', 'deps.select', 'deps.plan', 'deps.truth', 'repo.projects', 'plan.selection',
+  'plan.startup', 'detect.python', 'detect.node',
+}
+
+local function load_rooms()
+  for _, name in ipairs(ROOMS) do
+    require('envctl.' .. name)
+  end
+end
+
 --- Facts, and the plan from them: what explain-startup shows and what start carries out.
 ---@param ctx table
 ---@param opts? {command: string?, route: envctl.Route?}
 ---@return table facts, table document, table<string, table<string, string>> secrets
 function M.plan(ctx, opts)
-  local session = ctx:scripts()
+  local session = ctx:scripts(load_rooms)
   local facts = M.gather(ctx, opts)
   local decide = require('envctl.script.join').decider(session)
   if session then

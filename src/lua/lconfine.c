@@ -318,6 +318,31 @@ static int l_exit(lua_State *L)
     _exit((int)luaL_checkinteger(L, 1));
 }
 
+// More of descriptor 0 into `input`. False at its end, or with an error in `err`.
+static bool read_more(ec_err *err)
+{
+    err->code[0] = '\0';
+    for (;;) {
+        ssize_t n = read(STDIN_FILENO, eb_reserve(&input, 65536), 65536);
+        if (n > 0) {
+            input.size += (size_t)n;
+            return true;
+        }
+        if (n == 0)
+            return false;
+        if (errno != EINTR)
+            return ec_err_errno(err, errno, "stdin");
+    }
+}
+
+static int end_of_input(lua_State *L, const ec_err *err)
+{
+    if (err->code[0])
+        return lx_fail(L, err);
+    lua_pushnil(L);
+    return 1;
+}
+
 static int l_read_line(lua_State *L)
 {
     size_t max = (size_t)luaL_checkinteger(L, 1), seen = 0;
@@ -335,18 +360,22 @@ static int l_read_line(lua_State *L)
             ec_err_set(&err, "EFBIG", "stdin: a line of more than %zu bytes", max);
             return lx_fail(L, &err);
         }
-        ssize_t n = read(STDIN_FILENO, eb_reserve(&input, 65536), 65536);
-        if (n == 0) {
-            lua_pushnil(L);
-            return 1;
-        }
-        if (n < 0 && errno != EINTR) {
-            ec_err_errno(&err, errno, "stdin");
-            return lx_fail(L, &err);
-        }
-        if (n > 0)
-            input.size += (size_t)n;
+        if (!read_more(&err))
+            return end_of_input(L, &err);
     }
+}
+
+static int l_read_bytes(lua_State *L)
+{
+    lua_Integer count = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, count >= 0 && count <= 64 << 20, 1, "a number of bytes expected");
+    ec_err err;
+    while (input.size < (size_t)count)
+        if (!read_more(&err))
+            return end_of_input(L, &err);
+    lua_pushlstring(L, input.data ? input.data : "", (size_t)count);
+    eb_drop(&input, (size_t)count);
+    return 1;
 }
 
 static int l_write(lua_State *L)
@@ -406,6 +435,7 @@ int luaopen_envctl_host_confine(lua_State *L)
         {"apply", l_apply},
         {"exit", l_exit},
         {"read_line", l_read_line},
+        {"read_bytes", l_read_bytes},
         {"write", l_write},
         {"arm", l_arm},
         {"disarm", l_disarm},

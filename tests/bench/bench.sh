@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What envctl's everyday commands cost, beside `git status` and `python3 -c pass` in the same run; what every inspection command costs
-# in a crowded repository (50 worktrees, 200 plan files); and what `envctl --headless` adds to starting the same two programs by
-# hand. Only prints: nothing is asserted, for the machine may be busy.
+# What envctl's everyday commands cost, beside `git status` and `python3 -c pass` in the same run; what a script of 1,000 lines adds
+# to explain-startup; what every inspection command costs in a crowded repository (50 worktrees, 200 plan files); and what
+# `envctl --headless` adds to starting the same two programs by hand. Only prints: nothing is asserted, for the machine may be busy.
 #
 #   tests/bench/bench.sh [rounds of the commands] [rounds of the starts]
 set -euo pipefail
@@ -40,6 +40,42 @@ prepare() {
   git -c init.defaultBranch=main init -q
   git add -A
   git -c user.name=bench -c user.email=bench@localhost commit -q -m shop
+}
+
+# A script of 1,000 lines, most of them code: what a repository that scripts a lot would have.
+write_script() {
+  python3 - >"$work/envctl.lua" <<'PY'
+lines = ["-- Ports and variables of the shop.", "local names = {}"]
+while len(lines) < 940:
+    n = len(lines)
+    lines += [
+        "local function variables(base, ctx)", f"  local out = {{ LEVEL_{n} = tostring({n}) }}",
+        "  for name, value in pairs(base) do", f"    if value ~= ctx.x{n} then -- the {n}th of them",
+        f"      out[name] = value .. \"{n}\"", "    end", "  end", "  return out", "end", f"names[{n}] = variables",
+        ""] if n < 400 else [f"names.key_{n} = function(ctx) return ctx.port and ctx.port + {n} or \"none\" end"]
+lines += ["return {", "  envctl = 1,", "  services = {"]
+while len(lines) < 985:
+    lines.append(f"    worker_{len(lines)} = {{ command = \"sleep 1\", listens = false, enable_if = \"workers/{len(lines)}\" }},")
+lines += ["  },", "  override = {", "    [\"plan.ports\"] = function(base, ctx)", "      local ports = base(ctx)"]
+while len(lines) < 996:
+    lines.append("      -- the bases are as they are")
+print("\n".join(lines + ["      return ports", "    end,", "  },", "}"]))
+PY
+  [ "$(wc -l <"$work/envctl.lua")" = 1000 ]
+}
+
+# What loading it adds: the same command with and without, in turns.
+measure_script() {
+  local n
+  write_script
+  for ((n = 0; n < rounds; n++)); do
+    echo "explain-startup, no script|$("$work/measure" "$envctl" explain-startup --json)"
+    printf 'return { envctl = 1 }\n' >.envctl.lua
+    echo "explain-startup, 1 line|$("$work/measure" "$envctl" explain-startup --json)"
+    cp "$work/envctl.lua" .envctl.lua
+    echo "explain-startup, 1,000 lines|$("$work/measure" "$envctl" explain-startup --json)"
+    rm .envctl.lua
+  done
 }
 
 # One round of everything after the other, many times: whatever else the machine does falls on all alike.
@@ -150,6 +186,10 @@ print("%-50s %9s %9s %9s   of %s" % ("", "median", "best", "max RSS", first))
 for name, values in rows.items():
     best, rss = min(w for w, _ in values), max(r for _, r in values)
     print(f"{name:50} {walls[name]:6.1f} ms {best:6.1f} ms {rss:6.1f} MB   {walls[name] / walls[first]:.2f}x")
+if "explain-startup, no script" in walls:
+    added = walls["explain-startup, 1,000 lines"] - walls["explain-startup, no script"]
+    best = min(w for w, _ in rows["explain-startup, 1,000 lines"]) - min(w for w, _ in rows["explain-startup, no script"])
+    print(f"a script of 1,000 lines adds {added:.1f} ms to explain-startup ({best:.1f} ms from best to best)")
 if "by hand with sh" in walls:
     added = walls["envctl --headless"] - walls["by hand with sh"]
     best = min(w for w, _ in rows["envctl --headless"]) - min(w for w, _ in rows["by hand with sh"])
@@ -159,6 +199,8 @@ if "by hand with sh" in walls:
 prepare
 echo "$rounds interleaved rounds, $(nproc) cores"
 measure_commands | table
+echo
+measure_script | table
 echo
 echo "$starts interleaved starts to both answering"
 measure_starts | table

@@ -280,7 +280,6 @@ function M.test_mutated_bytecode_is_refused()
     seed = (seed * 1103515245 + 12345) % 2147483648
     return seed // 65536 % n + 1
   end
-  local wire = require 'envctl.script.wire'
   task.main(function()
     local pipe = require('envctl.script.pipe').start { exe = support.exe }
     local refused = 0
@@ -290,8 +289,8 @@ function M.test_mutated_bytecode_is_refused()
         local at = random(#bytes)
         bytes = bytes:sub(1, at - 1) .. string.char(random(256) - 1) .. bytes:sub(at + 1)
       end
-      local request = { op = 'layer', name = '.envctl.lua', text = wire.pack(bytes) }
-      local result, problem = pipe:request(request, {})
+      local request = { op = 'layer', name = '.envctl.lua' }
+      local result, problem = pipe:request(request, {}, bytes)
       lu.assertNil(result)
       lu.assertTrue(problem.message:find('compiled code', 1, true) ~= nil or problem.file ~= nil, problem.message)
       refused = refused + 1

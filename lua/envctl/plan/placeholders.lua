@@ -73,6 +73,9 @@ end
 ---@return string[]
 function M.services(text)
   local out = {}
+  if not text:find('{services.', 1, true) then
+    return out
+  end
   for dollars, name in text:gmatch('(%$+){services%.([^{}]+)%.%a+}') do
     if #dollars == 1 then
       out[#out + 1] = name

@@ -28,7 +28,7 @@ function M.is_secret(name, value)
   if spaced:find('_KEYS?_') or spaced:find('_PASS_') or spaced:find('_PWD_') and upper ~= 'PWD' then
     return true
   end
-  return value:find('%a[%w+.-]*://[^/%s@]*:[^/%s@]+@') ~= nil
+  return value:find('@', 1, true) ~= nil and value:find('%a[%w+.-]*://[^/%s@]*:[^/%s@]+@') ~= nil
 end
 
 -- The needs of a service as far as they are services of this project, and what cannot be resolved.

@@ -23,6 +23,7 @@ local function send(message)
   end
 end
 
+-- One message, with the text that follows it when it says how many bytes.
 local function receive()
   local line, why = confine.read_line(wire.MAX_LINE)
   if not line then
@@ -31,6 +32,9 @@ local function receive()
   local message = wire.decode(line)
   if not message then
     confine.exit(71)
+  end
+  if message.bytes then
+    message.text = confine.read_bytes(message.bytes) or confine.exit(71)
   end
   return message
 end
@@ -85,7 +89,7 @@ local function limited(fn, self, message)
   return table.unpack(r, 1, r.n)
 end
 
--- Asks the parent, and serves what it asks meanwhile.
+-- Asks the parent, and serves what it asks meanwhile. The answer and the text with it, or nil and the problem.
 function Child:ask(request)
   send(request)
   while true do
@@ -94,7 +98,7 @@ function Child:ask(request)
       if message.error ~= nil then
         return nil, message.error
       end
-      return message.answer
+      return message.answer, message.text
     end
     self:serve(message)
   end
@@ -110,9 +114,9 @@ function Child:include(from, path)
   elseif not self.loading then
     error('envctl.include works only while the script is loaded', 3)
   end
-  local answer, problem = self:ask { ask = 'include', path = path, from = from }
+  local answer, text = self:ask { ask = 'include', path = path, from = from }
   if not answer then
-    raise_parent(problem, 3)
+    raise_parent(text, 3)
   end
   local known = self.included[answer.name]
   if known == 'loading' then
@@ -121,7 +125,7 @@ function Child:include(from, path)
     return known.value
   end
   self.included[answer.name] = 'loading'
-  local chunk, why = self:compile(answer.name, wire.unpack(answer.text))
+  local chunk, why = self:compile(answer.name, text)
   if not chunk then
     error(why, 0)
   end
@@ -138,7 +142,9 @@ function Child:compile(name, text)
     end,
   }, { __index = self.box })
   -- A first line for the shell is a comment, as for the lua program.
-  text = text:gsub('^#[^\n]*', '')
+  if text:sub(1, 1) == '#' then
+    text = text:gsub('^#[^\n]*', '')
+  end
   self.files[name] = true
   local chunk, why = load(text, '=' .. name, 't', sandbox.environment(box))
   if not chunk and why:find('attempt to load a binary chunk', 1, true) then
@@ -151,7 +157,7 @@ local ops = {}
 
 function ops.layer(self, message)
   self.included, self.loading = {}, true
-  local chunk, why = self:compile(message.name, wire.unpack(message.text))
+  local chunk, why = self:compile(message.name, message.text)
   if not chunk then
     error(why, 0)
   end
@@ -292,7 +298,7 @@ local function new_child()
   local self = setmetatable({ functions = {}, ids = {}, files = {}, included = {}, loading = false, logged = 0 }, Child)
   local numbers, count = setmetatable({}, { __mode = 'k' }), 0
   self.box = {
-    api = require('envctl.script.shapes').API,
+    api = wire.API,
     epoch = 0,
     running = confine.running,
     is_fatal = function(e)
@@ -337,6 +343,7 @@ function M.main()
     send { error = { message = tostring(message) } }
     confine.exit(70)
   end
+  collectgarbage('incremental', 400)
   sandbox.seal_strings(self.box)
   confine.limit_memory(wire.MEMORY)
   send { hello = wire.VERSION, cage = report }

@@ -66,14 +66,18 @@ end
 
 --- The session of a repository's scripts, loaded, with its configuration in the settings; nil where there are none. Awaits.
 ---@param ctx envctl.Context
+---@param meanwhile (fun())? called when the script host is at work, before anything waits for it
 ---@return envctl.script.Session?
-function M.open(ctx)
+function M.open(ctx, meanwhile)
   local session = require('envctl.script.host').open(ctx)
   if not session then
     return nil
   end
   local task = require 'envctl.task'
   local ok, e = task.try(function()
+    if meanwhile then
+      meanwhile()
+    end
     session:load()
     M.settings(session, ctx.settings)
   end)

@@ -4,6 +4,9 @@ local M = {}
 
 local KIND = '\1'
 
+--- The key that only marks have.
+M.KIND = KIND
+
 ---@class envctl.script.Fn
 ---@field id integer the function's number in the script host
 ---@field file string shown path of the file it is written in

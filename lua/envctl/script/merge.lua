@@ -76,7 +76,7 @@ end
 function Origins:of(path)
   local origin = origin_of(self, path)
   if origin and origin.pending then -- lines are looked up when somebody asks
-    origin.file, origin.line = origin.pending.at(origin.path)
+    origin.file, origin.line = origin.pending.at(origin.path or path)
     origin.pending, origin.path = nil, nil
   end
   return origin
@@ -87,7 +87,20 @@ function Origins:touch(path, origin)
   make_node(self, path, origin)
 end
 
---- The same for a value that takes the place of what was there: nothing is known of its parts. With a source, they are as that
+--- The nodes of the parts of a value, to be set. An origin without a path is that of its node.
+---@return table<string|integer, {origin: envctl.script.Origin}>
+function Origins:parts(path)
+  local node = self.root
+  for _, key in ipairs(path) do
+    node.parts = node.parts or {}
+    node.parts[key] = node.parts[key] or {}
+    node = node.parts[key]
+  end
+  node.parts = node.parts or {}
+  return node.parts
+end
+
+--- Like touch, for a value that takes the place of what was there: nothing is known of its parts. With a source, they are as that
 --- layer wrote them in `value`.
 ---@param source envctl.script.Source?
 ---@param value any
@@ -228,13 +241,22 @@ local function merge_maps(state, lower, upper, path)
     keys[#keys + 1] = k
   end
   -- Functions are called in the order of their keys, so that they see the same every time.
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  local n = #path + 1
+  table.sort(keys)
+  local n, parts, last = #path + 1, nil, nil
   for _, k in ipairs(keys) do
-    path[n] = k
-    out[k] = merge(state, out[k], upper[k], path)
+    if type(upper[k]) ~= 'table' then
+      parts = parts or state.origins:parts(path)
+      parts[k] = { origin = { layer = state.source.layer, pending = state.source }, cut = true }
+      out[k], last = upper[k], k
+    else
+      path[n] = k
+      out[k], last = merge(state, out[k], upper[k], path), nil
+      path[n] = nil
+    end
+  end
+  if last ~= nil then -- what it is all part of is from where its last part is
+    path[n] = last
+    state.origins:touch(path, origin_at(state, path))
     path[n] = nil
   end
   return out

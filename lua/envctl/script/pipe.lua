@@ -199,40 +199,45 @@ end
 
 function Pipe:answer(message, handlers)
   local handler = handlers[message.ask]
-  local reply
+  local reply, text
   if not handler then
     reply = { error = { message = 'cannot be done here' } }
   else
-    local ok, result = task.try(handler, message)
+    local ok, result, more = task.try(handler, message)
     if ok then
-      reply = { answer = result == nil and {} or result }
+      reply, text = { answer = result == nil and {} or result }, more
     else
       reply = { error = { message = result.message } }
     end
   end
-  self:send(reply)
+  self:send(reply, text)
 end
 
-function Pipe:send(message)
+-- A message, and the bytes of a text behind it as they are.
+function Pipe:send(message, text)
+  message.bytes = text and #text or nil
   if not self.dead then
-    self.process:write(wire.encode(message))
+    self.process:write(text and wire.encode(message) .. text or wire.encode(message))
   end
 end
 
 --- Sends a request without waiting: Pipe:request with the same one waits for the result. Nothing else is asked in between.
 ---@param request table
-function Pipe:post(request)
+---@param text string? bytes that belong to it
+function Pipe:post(request, text)
   request.cpu_ms, self.posted = self.cpu_ms, request
-  self:send(request)
+  self:send(request, text)
 end
 
 --- Sends a request and waits for its result. Time in which the script waits for an answer of ours does not count.
 ---@param request table
----@param handlers table<string, fun(message: table): any> what the script may ask; raised errors go back to it
+---@param handlers table<string, fun(message: table): any, string?> what the script may ask, the answer and a text with it; raised
+--- errors go back to it
+---@param text string? bytes that belong to the request
 ---@return table? result, envctl.script.ChildProblem? problem
-function Pipe:request(request, handlers)
+function Pipe:request(request, handlers, text)
   if self.posted ~= request then
-    self:post(request)
+    self:post(request, text)
   end
   self.posted, self.late = nil, false
   -- Until it has said hello, it is the process that starts, not the script that runs.

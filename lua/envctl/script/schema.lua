@@ -8,6 +8,8 @@ local suggest = require 'envctl.script.suggest'
 
 local M = {}
 
+local MARK = marks.KIND -- a look-up instead of a call, for every table of a script
+
 ---@class envctl.script.Problem
 ---@field path (string|integer)[]
 ---@field message string what is wrong with the value there
@@ -202,7 +204,7 @@ function CHECKS.enum(state, shape, v, path)
 end
 
 function CHECKS.list(state, shape, v, path)
-  if type(v) ~= 'table' or marks.is_mark(v) or (next(v) ~= nil and not marks.is_list(v)) then
+  if type(v) ~= 'table' or v[MARK] ~= nil or (v[1] == nil and next(v) ~= nil) then
     return mismatch(state, shape, v, path)
   end
   if shape.min and #v < shape.min then
@@ -216,7 +218,7 @@ function CHECKS.list(state, shape, v, path)
 end
 
 function CHECKS.map(state, shape, v, path)
-  if type(v) ~= 'table' or marks.is_mark(v) or marks.is_list(v) then
+  if type(v) ~= 'table' or v[MARK] ~= nil or v[1] ~= nil then
     return mismatch(state, shape, v, path)
   end
   local at = #path + 1
@@ -237,13 +239,13 @@ function CHECKS.map(state, shape, v, path)
 end
 
 function CHECKS.record(state, shape, v, path)
-  if type(v) ~= 'table' or marks.is_mark(v) or marks.is_list(v) then
+  if type(v) ~= 'table' or v[MARK] ~= nil or v[1] ~= nil then
     return mismatch(state, shape, v, path)
   end
-  local at = #path + 1
+  local at, fields = #path + 1, shape.fields
   for k, item in pairs(v) do
     path[at] = k
-    local field = shape.fields[k]
+    local field = fields[k]
     if field then
       check(state, field, item, path)
     elseif not shape.open then
@@ -284,9 +286,9 @@ local function fits(shape, v)
   elseif kind == 'function' then
     return marks.as_fn(v) ~= nil or type(v) == 'function'
   elseif kind == 'list' then
-    return type(v) == 'table' and not marks.is_mark(v) and (marks.is_list(v) or next(v) == nil)
+    return type(v) == 'table' and v[MARK] == nil and (v[1] ~= nil or next(v) == nil)
   elseif kind == 'map' or kind == 'record' then
-    return type(v) == 'table' and not marks.is_mark(v) and not marks.is_list(v)
+    return type(v) == 'table' and v[MARK] == nil and v[1] == nil
   end
   return kind == 'any'
 end
@@ -348,11 +350,14 @@ local function check_mark(state, shape, v, path)
 end
 
 function check(state, shape, v, path)
-  local outer = state.functions_end
-  if shape.no_function then
-    state.functions_end = outer or #path
+  if type(v) ~= 'table' then
+    return CHECKS[shape.type](state, shape, v, path)
   end
-  if not (state.marks and marks.is_mark(v) and check_mark(state, shape, v, path)) then
+  local outer = state.functions_end
+  if shape.no_function and not outer then
+    state.functions_end = #path
+  end
+  if not (state.marks and v[MARK] ~= nil and check_mark(state, shape, v, path)) then
     CHECKS[shape.type](state, shape, v, path)
   end
   state.functions_end = outer

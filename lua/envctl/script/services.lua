@@ -273,7 +273,6 @@ local function excluded(session, name, svc, origins, project)
   if condition == nil then
     return nil
   end
-  local origin = origins:of { 'services', name, 'enable_if' }
   if type(condition) == 'string' then
     if not fs.stat(project.root .. '/' .. condition) then
       return 'there is no `' .. condition .. '`'
@@ -292,7 +291,7 @@ local function excluded(session, name, svc, origins, project)
     }, 0)
   end
   if not answer then
-    return 'switched off by ' .. text_of(origin)
+    return 'switched off by ' .. text_of(origins:of(path))
   end
 end
 

@@ -139,7 +139,7 @@ function Session:pipe_handlers(extra)
       if not rel then
         error(problems.new { message = why }, 0)
       end
-      return { name = self:chunk_name(known.entry, rel), text = wire.pack(text) }
+      return { name = self:chunk_name(known.entry, rel) }, text
     end,
     log = function(message)
       if self.on_print and type(message.log) == 'string' then
@@ -154,12 +154,12 @@ function Session:pipe_handlers(extra)
 end
 
 local function layer_request(self, entry)
-  return { op = 'layer', layer = entry.layer, name = self:chunk_name(entry), text = wire.pack(entry.text) }
+  return { op = 'layer', layer = entry.layer, name = self:chunk_name(entry) }
 end
 
 local function send_layer(self, entry)
   local request = entry == self.entries[1] and self.pipe.posted or layer_request(self, entry)
-  local result, problem = self.pipe:request(request, self:pipe_handlers())
+  local result, problem = self.pipe:request(request, self:pipe_handlers(), entry.text)
   if not result then
     error(self:failure(problem, entry), 0)
   end
@@ -169,7 +169,10 @@ end
 --- Starts the script host and gives it the first layer, so that it works while the caller gets ready to read what it says.
 function Session:start()
   self.pipe = require('envctl.script.pipe').start { exe = self.exe, cpu_ms = self.cpu_ms }
-  self.pipe:post(layer_request(self, self.entries[1]))
+  self.pipe:post(layer_request(self, self.entries[1]), self.entries[1].text)
+  for _, entry in ipairs(self.entries) do
+    layers.digest(entry, {})
+  end
 end
 
 -- The process, with the layers in it. A call that ended it does not end what comes after: it is started again.
@@ -207,7 +210,7 @@ end
 -- Names of files in marks, as people see them; a function of no script file stands where its key stands. True when there are
 -- marks, and entry.marked has the tables that they are in.
 local function settle_marks(self, entry, v, path)
-  if marks.is_mark(v) then
+  if v[marks.KIND] ~= nil then
     local fn = marks.as_fn(v)
     local known = fn and self.names[fn.file]
     if known and math.type(fn.line) == 'integer' and fn.line > 0 then

@@ -1,9 +1,8 @@
 --- The shape of what .envctl.lua returns: one table, from which the checks, the messages and the reference in docs/scripting.md
 --- come. Pure.
-local M = {}
+local API = require('envctl.script.wire').API
 
---- The version of the script API (`envctl = 1`).
-M.API = 1
+local M = {}
 
 local function string_of(what, opts)
   opts = opts or {}
@@ -258,7 +257,7 @@ function M.script(points, modules)
     type = 'record', what = 'a table', required = { 'envctl' }, renamed = RENAMED,
     fields = {
       envctl = {
-        type = 'integer', min = M.API, max = M.API, no_function = true,
+        type = 'integer', min = API, max = API, no_function = true,
         hint = 'write envctl = 1: the version of the script API; a newer envctl may know others',
       },
       config = doc('settings, as in `config --stdin-json`', CONFIG),

@@ -5,6 +5,8 @@ local M = {}
 
 --- Version of the conversation. Both ends are one binary; it is there to notice a mistake.
 M.VERSION = 1
+--- The version of the script API (`envctl = 1`).
+M.API = 1
 --- Limits of one call.
 M.CPU_MS, M.WALL_MS, M.MEMORY, M.ANSWER = 1000, 2000, 64 << 20, 4 << 20
 --- A line to the script host holds a script, or what a planner knows.

@@ -24,6 +24,10 @@ function confine.exit(code) end
 ---@param max integer bytes
 ---@return string? line, string? message, string? code
 function confine.read_line(max) end
+--- So many bytes of descriptor 0; nil when it ends before. Blocks.
+---@param count integer
+---@return string? bytes, string? message, string? code
+function confine.read_bytes(count) end
 --- All of text to descriptor 1. Blocks.
 ---@param text string
 ---@return true? ok, string? message, string? code
