@@ -464,10 +464,12 @@ end
 
 --- Looks at the ports that would be used until the plan stands on free ones. Fills facts.busy.
 ---@param facts table
-function M.settle_ports(facts, decide)
+---@param decide function? asks override points
+---@param planner envctl.plan.Planner? in place of the bundled one
+function M.settle_ports(facts, decide, planner)
   local plan = require 'envctl.plan'
   local checked, own = {}, own_ports(facts)
-  local assigned = plan.ports(facts, decide)
+  local assigned = plan.ports(facts, decide, planner)
   if facts.config.probe then
     local listed = false
     for _ = 1, MAX_SETTLE_ROUNDS do
@@ -478,7 +480,7 @@ function M.settle_ports(facts, decide)
         listed = true
         add_listeners(facts, own)
       end
-      assigned = plan.ports(facts, decide)
+      assigned = plan.ports(facts, decide, planner)
     end
   end
   name_holders(facts, assigned)
@@ -504,7 +506,8 @@ end
 function M.plan(ctx, opts)
   local session = ctx:scripts(load_rooms)
   local facts = M.gather(ctx, opts)
-  local decide = require('envctl.script.join').decider(session)
+  local join = require 'envctl.script.join'
+  local decide, planner = join.decider(session), join.module(session, 'plan.startup')
   if session then
     facts.scripts = session:scripts()
     if not session.trusted then
@@ -513,9 +516,9 @@ function M.plan(ctx, opts)
     end
   end
   if #facts.projects > 0 then
-    M.settle_ports(facts, decide)
+    M.settle_ports(facts, decide, planner)
   end
-  local document, secrets = require('envctl.plan').build(facts, decide)
+  local document, secrets = require('envctl.plan').build(facts, decide, planner)
   if session then
     document.overrides = session:report()
   end

@@ -8,6 +8,8 @@ typedef struct envctl_embedded {
     const char *name;          // module name, "envctl.cli.router"
     const unsigned char *data; // unstripped bytecode
     size_t size;
+    const unsigned char *text; // the source, where it is kept, or NULL
+    size_t text_size;
 } envctl_embedded;
 
 /// Sorted by name.

@@ -224,12 +224,24 @@ static void push_exe(lua_State *L)
 int luaopen_envctl_host_sys(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"getenv", l_getenv},         {"environ", l_environ}, {"getpid", l_getpid},
-        {"geteuid", l_geteuid},       {"cwd", l_cwd},         {"isatty", l_isatty},
-        {"term_size", l_term_size},   {"write", l_write},     {"which", l_which},
-        {"wall_ms", l_wall_ms},       {"mono_ms", l_mono_ms}, {"iso_time", l_iso_time},
-        {"random_hex", l_random_hex}, {"home", l_home},       {"read_line", l_read_line},
-        {"read_stdin", l_read_stdin}, {NULL, NULL},
+        {"getenv", l_getenv},
+        {"environ", l_environ},
+        {"getpid", l_getpid},
+        {"geteuid", l_geteuid},
+        {"cwd", l_cwd},
+        {"isatty", l_isatty},
+        {"term_size", l_term_size},
+        {"write", l_write},
+        {"which", l_which},
+        {"wall_ms", l_wall_ms},
+        {"mono_ms", l_mono_ms},
+        {"iso_time", l_iso_time},
+        {"random_hex", l_random_hex},
+        {"home", l_home},
+        {"read_line", l_read_line},
+        {"read_stdin", l_read_stdin},
+        {"module_text", envctl_module_text},
+        {NULL, NULL},
     };
     luaL_newlib(L, functions);
     lua_createtable(L, arg_count, 0);

@@ -77,6 +77,29 @@ def ports_are_a_script_s_to_decide(w):
 
 
 @test
+def an_ejected_planner_plans_the_same(w):
+    """A copy of the planner gives the same plan, and that is what is started: with the values that the plan hides."""
+    services = 'services = { api = { command = "@SVC@", port = %d, env = { API_TOKEN = "s3cret" } } },' % w.port
+    script(w, services)
+    plain = w.envctl("explain-startup", "--json", rc=0).json()
+    path = w.envctl("script", "eject", "plan.startup", "--module", "--json", rc=0).json()["path"]
+    script(w, services + ' modules = { ["plan.startup"] = envctl.include("%s") },' % path)
+    trusted(w)
+    equal(w.envctl("script", "check", "--json", rc=0).json()["errors"], [], "findings")
+    explained = w.envctl("explain-startup", "--json", rc=0).json()
+    equal(explained["plan"], plain["plan"], "the plan")
+    used = [(o["point"], o.get("module"), o["file"]) for o in explained["overrides"]]
+    equal(used, [("plan.startup", True, ".envctl.lua")], "overrides")
+    w.start()
+    equal(w.saved_state()["plan_digest"], explained["plan"]["digest"], "digests")
+    equal(w.service_processes()[0].environ()["API_TOKEN"], "s3cret", "the hidden value")
+    (w.repo / path).write_text((w.repo / path).read_text().replace("blockers = draft.blockers,", "blockers = {},"))
+    trusted(w)
+    result = w.envctl("script", "check", rc=1)
+    contains(result.out, 'modules["plan.startup"]: contract: a state that cannot be read is a blocker', "contract")
+
+
+@test
 def hooks_run_around_a_start_and_a_stop(w):
     script(w, service(w.port) + """
   on = {

@@ -503,19 +503,6 @@ function M.test_what_acts_needs_trust()
   end)
 end
 
-function M.test_modules()
-  support.with([[
-return { envctl = 1, modules = { ['wizard.model'] = {
-  steps = function(answers) return { { id = 'one', title = answers.title } } end,
-  settings = function() return 1 end,
-} } }]], function(session)
-    lu.assertEquals(session:call_module('wizard.model', 'steps', { { title = 'T' } }), { { id = 'one', title = 'T' } })
-    local ok, e = task.try(session.call_module, session, 'wizard.model', 'settings', { {} })
-    lu.assertFalse(ok)
-    lu.assertStrContains(e.message, '.envctl.lua:3: modules["wizard.model"].settings: expected a table')
-  end)
-end
-
 function M.test_merging_sections()
   support.with({
     user = 'return { envctl = 1, config = { ports = { backend = 1 } } }',

@@ -14,6 +14,12 @@ envctl = {}
 ---@return any
 function envctl.include(path) end
 
+--- A module that the planner is made of, in a copy of the script's own: plan.startup, plan.ports, plan.services, plan.digest,
+--- plan.reuse, plan.selection, plan.placeholders, deps.plan, util.json, … For scripts that replace a module.
+---@param name string
+---@return table
+function envctl.bundled(name) end
+
 --- In place of a list: the lower layers' list with these items behind it.
 ---@param items any[]
 ---@return any

@@ -114,7 +114,12 @@ local function points(ctx)
     return 0
   end
   for _, p in ipairs(registry.list) do
-    ctx.out.text(string.format('%-18s %s%s', p.name, p.doc, p.available and '' or ' (later)'))
+    ctx.out.text(string.format('%-18s %s%s', p.name, p.doc, p.available and '' or ' (not asked by this envctl yet)'))
+  end
+  ctx.out.text ''
+  ctx.out.text 'Modules that a script can replace whole:'
+  for _, m in ipairs(registry.module_list) do
+    ctx.out.text(string.format('%-18s %s%s', m.name, m.doc, m.available and '' or ' (not used by this envctl yet)'))
   end
   return 0
 end

@@ -40,6 +40,17 @@ function M.service(service)
   return M.of(without(service, NOT_THE_SERVICE))
 end
 
+--- Sets all digests of a plan that somebody else than the planner had a hand in.
+---@param plan table
+function M.seal(plan)
+  for _, project in ipairs(plan.projects or {}) do
+    for _, service in ipairs(project.services or {}) do
+      service.plan_digest = M.service(service)
+    end
+  end
+  plan.digest = M.plan(plan)
+end
+
 --- The fields that M.service() looks at.
 ---@param service table
 ---@return table

@@ -690,6 +690,19 @@ local function build_document(facts, decide_point)
   return document, draft.secrets
 end
 
+--- A document that scripts had a hand in, in the form of the planner's own: lists are lists, what is null there is null here, and
+--- the digests are right.
+---@param document table
+---@param model table the planner's document for the same facts
+---@return table
+function M.settle(document, model)
+  local out = require('envctl.util.like').like(model, document)
+  if type(out.plan) == 'table' and out.plan ~= json.null then
+    digest.seal(out.plan)
+  end
+  return out
+end
+
 --- Builds the document.
 ---@param facts table
 ---@param decide_point? fun(point: string, input: any, base: fun(input: table): any, label: string?): any asks override points
@@ -702,8 +715,8 @@ function M.build(facts, decide_point)
   end, function()
     return document
   end)
-  if answer ~= document and type(answer.plan) == 'table' and answer.plan ~= json.null then
-    answer.plan.digest = require('envctl.plan.digest').plan(answer.plan)
+  if answer ~= document then
+    answer = M.settle(answer, document)
   end
   return answer, secrets
 end

@@ -217,27 +217,65 @@ end
 
 -- --- modules ----------------------------------------------------------------------------------------------------------
 
---- See Session:call_module.
-function M.call_module(session, module, name, args)
+-- What a replaced module asks while it decides: the overrides, on top of what the module itself says.
+local function decide_for(session)
+  return function(message)
+    local point = type(message.point) == 'string' and points.by_name[message.point]
+    if not point or math.type(message.base) ~= 'integer' then
+      error(problems.new { message = 'there is no override point ' .. tostring(message.point) }, 0)
+    end
+    local function base(input)
+      return session:ask({ op = 'call', fn = message.base, args = { input }, n = 1 }, {})
+    end
+    local label = type(message.label) == 'string' and message.label or nil
+    local value = session:call(point.name, json.strip_nulls(message.input), base, { label = label })
+    return { value = require('envctl.script.wire').exact(value) }
+  end
+end
+
+local function call_module(session, m, declared, name, args, decide)
+  local fn, path = m.functions[name], { 'modules', m.module, name }
+  local exact = json.array {}
+  for i, a in ipairs(args) do
+    exact[i] = require('envctl.script.wire').exact(a)
+  end
+  local values = session:ask({
+    op = 'module', fn = fn.id, args = exact, n = #args, results = #declared.outputs, path = path,
+    decides = decide and json.array(host_names(session.overrides)) or nil,
+  }, {
+    entry = m.entry, fallback = { file = fn.file, line = fn.line, path = path }, exact = true,
+    handlers = { decide = decide_for(session) },
+  })
+  local results = {}
+  for i, shape in ipairs(declared.outputs) do
+    local value = type(values) == 'table' and values[i] or nil
+    if i == 1 or (value ~= nil and value ~= json.null) then
+      results[i] = checked(shape, value, fn, path)
+    end
+  end
+  return table.unpack(results, 1, #declared.outputs)
+end
+
+--- See Session:module.
+function M.module(session, module)
   session:load()
   local list = session.modules[module] or error('no module ' .. module, 2)
-  local m = list[#list]
-  local declared = points.modules[module].functions[name] or error('no function ' .. name, 2)
-  local path = { 'modules', module, name }
-  local fn = m.functions[name]
-  if not fn then
-    error(problems.new {
-      file = m.file, line = m.line, path = path, message = 'is missing', hint = 'it is called with ' .. declared.args,
-    }, 0)
+  local m, out = list[#list], {}
+  for name, declared in pairs(points.modules[module].functions) do
+    if m.functions[name] then
+      local count = declared.arguments
+      out[name] = function(...)
+        local args = table.pack(...)
+        return call_module(session, m, declared, name, table.pack(table.unpack(args, 1, count)), args[count + 1])
+      end
+    elseif not declared.optional then
+      error(problems.new {
+        file = m.file, line = m.line, path = { 'modules', module, name }, message = 'is missing',
+        hint = 'it is called with ' .. declared.args,
+      }, 0)
+    end
   end
-  local list_args = json.array {}
-  for i, a in ipairs(args) do
-    list_args[i] = a
-  end
-  local result = session:ask({ op = 'call', fn = fn.id, args = list_args, n = #args, path = path }, {
-    entry = m.entry, fallback = { file = fn.file, line = fn.line, path = path },
-  })
-  return checked(declared.output, result, fn, path)
+  return out
 end
 
 return M

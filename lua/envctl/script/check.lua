@@ -56,31 +56,63 @@ local function check_points(session, out)
   end
 end
 
+local function names_of(functions)
+  local out = {}
+  for name in pairs(functions) do
+    out[#out + 1] = name
+  end
+  table.sort(out)
+  return out
+end
+
+local function not_called(m, module, out)
+  local known = names_of(module.functions)
+  for _, name in ipairs(names_of(m.functions)) do
+    local fn = m.functions[name]
+    -- What the bundled one has beside its interface, a copy of it has as well.
+    if fn and not module.functions[name] and not require(module.source)[name] then
+      add(out.warnings, problems.new {
+        code = 'script_unused', file = fn.file, line = fn.line, path = { 'modules', module.name, name },
+        message = 'is not called by anything', hint = 'known functions: ' .. table.concat(known, ', '),
+      })
+    end
+  end
+end
+
+-- Every function the same twice, and all of the bundled module's contract.
+local function check_module(session, module, m, out)
+  local ok, functions = task.try(session.module, session, module.name)
+  if not ok then
+    return add(out.errors, functions)
+  end
+  local failed = false
+  for _, name in ipairs(names_of(functions)) do
+    local result, same = twice(session, function()
+      return (functions[name](table.unpack(module.functions[name].sample())))
+    end)
+    failed = failed or not result[1]
+    if not result[1] then
+      add(out.errors, result[2])
+    elseif not same then
+      add(out.errors, differs(m, { 'modules', module.name, name }))
+    end
+  end
+  for _, failure in ipairs(failed and {} or require(module.contract).run(functions)) do
+    local e = failure.error
+    add(out.errors, problems.new {
+      file = m.file, line = m.line, path = { 'modules', module.name },
+      message = 'contract: ' .. failure.name .. ': ' .. (failure.message or e.message),
+      hint = 'envctl relies on it; `envctl script eject ' .. module.name .. ' --module` writes one that holds to it',
+    })
+  end
+end
+
 local function check_modules(session, out)
   for _, module in ipairs(points.module_list) do
-    local list = session.modules[module.name]
-    local names = {}
-    for name in pairs(list and module.functions or {}) do
-      names[#names + 1] = name
-    end
-    table.sort(names)
-    for _, name in ipairs(names) do
-      local result, same = twice(session, function()
-        return session:call_module(module.name, name, module.functions[name].sample)
-      end)
-      if not result[1] then
-        add(out.errors, result[2])
-      elseif not same then
-        add(out.errors, differs(list[#list], { 'modules', module.name, name }))
-      end
-    end
-    for name, fn in pairs(list and list[#list].functions or {}) do
-      if not module.functions[name] then
-        add(out.warnings, problems.new {
-          code = 'script_unused', file = fn.file, line = fn.line, path = { 'modules', module.name, name },
-          message = 'is not called by anything', hint = 'known functions: ' .. table.concat(names, ', '),
-        })
-      end
+    local list = module.available and session.modules[module.name]
+    if list then
+      check_module(session, module, list[#list], out)
+      not_called(list[#list], module, out)
     end
   end
 end

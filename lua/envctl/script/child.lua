@@ -134,11 +134,51 @@ function Child:include(from, path)
   return value
 end
 
--- A chunk with an environment of its own. Text only: bytecode can do anything to the VM.
+-- A module of the planner for scripts that use or replace it: its text, run like a script. `loaded`: those of one script, which
+-- share them as the program does.
+function Child:bundled(loaded, name)
+  if type(name) ~= 'string' then
+    error('envctl.bundled takes a name, got ' .. type(name), 3)
+  end
+  name = name:gsub('^envctl%.', '')
+  if not loaded[name] then
+    local native = sandbox.natives[name]
+    if native then
+      loaded[name] = native()
+    else
+      local answer, text = self:ask { ask = 'bundled', name = name }
+      if not answer then
+        raise_parent(text, 3)
+      end
+      local box = setmetatable({
+        bundled = function(other)
+          return self:bundled(loaded, other)
+        end,
+      }, { __index = self.box })
+      loaded[name] = assert(self:compile_in(box, answer.name, text, box.bundled))()
+    end
+  end
+  return loaded[name]
+end
+
+-- Text only: bytecode can do anything to the VM.
+function Child:compile_in(box, name, text, requires)
+  local env = sandbox.environment(box)
+  if requires then
+    rawset(env, 'require', requires)
+  end
+  return load(text, '=' .. name, 't', env)
+end
+
+-- A chunk with an environment of its own.
 function Child:compile(name, text)
+  local loaded = {}
   local box = setmetatable({
     include = function(path)
       return self:include(name, path)
+    end,
+    bundled = function(module)
+      return self:bundled(loaded, module)
     end,
   }, { __index = self.box })
   -- A first line for the shell is a comment, as for the lua program.
@@ -146,7 +186,7 @@ function Child:compile(name, text)
     text = text:gsub('^#[^\n]*', '')
   end
   self.files[name] = true
-  local chunk, why = load(text, '=' .. name, 't', sandbox.environment(box))
+  local chunk, why = self:compile_in(box, name, text)
   if not chunk and why:find('attempt to load a binary chunk', 1, true) then
     why = name .. ':1: is compiled code; scripts are text'
   end
@@ -185,6 +225,48 @@ function ops.call(self, message)
   local fn = function_of(self, message.fn)
   local result = fn(table.unpack(args_of(message), 1, message.n or 0))
   return { value = export.value(self.box.exporter, result, { path = message.path }) }
+end
+
+-- How a module asks the override points: the parent does it as for the bundled module, and asks back for what `base` says.
+function Child:decider(overridden)
+  local asked = {}
+  for _, point in ipairs(overridden) do
+    asked[point] = true
+  end
+  return function(point, input, base, label)
+    if not asked[point] then
+      return base(input)
+    end
+    if type(input) == 'function' then
+      input = input()
+    end
+    local id = self.box.exporter.add_function(function(other)
+      return base(other)
+    end)
+    local answer, problem = self:ask {
+      ask = 'decide', point = point, base = id, label = label, input = export.value(self.box.exporter, input),
+    }
+    self:forget_function(id)
+    if not answer then
+      raise_parent(problem, 2)
+    end
+    return wire.from_exact(answer.value, sandbox.array)
+  end
+end
+
+function ops.module(self, message)
+  local fn, args, values = function_of(self, message.fn), {}, {}
+  for i = 1, message.n do
+    args[i] = wire.from_exact(message.args[i], sandbox.array)
+  end
+  if message.decides then
+    args[message.n + 1] = self:decider(message.decides)
+  end
+  local results = table.pack(fn(table.unpack(args, 1, message.n + 1)))
+  for i = 1, math.min(results.n, message.results) do
+    values[i] = export.value(self.box.exporter, results[i], { path = message.path })
+  end
+  return { value = values, n = results.n }
 end
 
 -- The functions of a point, one on top of the other. No two share a table: what passes between them is copied.
@@ -294,8 +376,15 @@ function Child:serve(message)
   end
 end
 
+function Child:forget_function(id)
+  self.ids[self.functions[id]] = nil
+  self.functions[id] = nil
+end
+
 local function new_child()
-  local self = setmetatable({ functions = {}, ids = {}, files = {}, included = {}, loading = false, logged = 0 }, Child)
+  local self = setmetatable({
+    functions = {}, ids = {}, files = {}, included = {}, loading = false, logged = 0, last_id = 0,
+  }, Child)
   local numbers, count = setmetatable({}, { __mode = 'k' }), 0
   self.box = {
     api = wire.API,
@@ -321,10 +410,11 @@ local function new_child()
     exporter = {
       unsets = setmetatable({}, { __mode = 'k' }),
       appends = setmetatable({}, { __mode = 'k' }),
+      list = sandbox.LIST,
       add_function = function(fn)
         if not self.ids[fn] then
-          self.functions[#self.functions + 1] = fn
-          self.ids[fn] = #self.functions
+          self.last_id = self.last_id + 1
+          self.functions[self.last_id], self.ids[fn] = fn, self.last_id
         end
         local info = debug.getinfo(fn, 'S')
         local file = info.source:sub(2)

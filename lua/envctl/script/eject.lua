@@ -40,14 +40,6 @@ local DEFAULT_BODY = [[
   local result = base(ctx)
   return result]]
 
--- The smallest answer of each module function that is declared valid.
-local MINIMAL = {
-  ['plan.startup'] = { build = '{ decision = "dashboard_only", blockers = {}, warnings = {} }' },
-  ['wizard.model'] = { steps = '{ { id = "mode", title = "Mode" } }', settings = '{}' },
-  ['resume.reconcile'] = { actions = '{}' },
-  ['debug.pack'] = { entries = '{}' },
-}
-
 local function sorted(t)
   local keys = {}
   for k in pairs(t) do
@@ -80,31 +72,29 @@ function M.point_text(point, path)
   return table.concat(out, '\n') .. '\n'
 end
 
---- The text for a module.
+--- The text for a module: the bundled one, with what it requires taken from envctl.
 ---@param module envctl.script.Module
 ---@param path string
 ---@return string
 function M.module_text(module, path)
   local out = {
     string.format('-- The module %s: %s.', module.name, module.doc),
-    '-- Written by envctl ' .. sys.version .. '; it is yours from here on. It is pure: it gets all as arguments,',
-    '-- and only its results count. `envctl script check` holds it to that.',
+    '-- A copy of the one in envctl ' .. sys.version .. '; it is yours from here on. It is pure: it gets all as',
+    '-- arguments, and only its results count. `envctl script check` holds it to its contract.',
     '--',
     '-- In .envctl.lua:',
     string.format('--   modules = { ["%s"] = envctl.include("%s") },', module.name, path),
-    'local M = {}',
-    '',
+    '--',
+    '-- Called by envctl:',
   }
   for _, name in ipairs(sorted(module.functions)) do
     local f = module.functions[name]
-    out[#out + 1] = '-- returns: ' .. f.returns
-    out[#out + 1] = string.format('function M.%s(%s)', name, f.args)
-    out[#out + 1] = '  return ' .. MINIMAL[module.name][name]
-    out[#out + 1] = 'end'
-    out[#out + 1] = ''
+    out[#out + 1] = string.format('--   M.%s(%s)%s', name, f.args, f.optional and ' (may be left out)' or '')
+    out[#out + 1] = '--     returns ' .. f.returns
   end
-  out[#out + 1] = 'return M'
-  return table.concat(out, '\n') .. '\n'
+  local source = assert(sys.module_text(module.source), module.source)
+  source = source:gsub("require(%s*%(?%s*)'envctl%.", "envctl.bundled%1'")
+  return table.concat(out, '\n') .. '\n\n' .. source
 end
 
 -- A path that nothing stands at yet.
@@ -138,6 +128,12 @@ function M.write(root, name, whole)
     local other = whole and points.by_name[name] or not whole and points.modules[name]
     err.raise('unknown_target', string.format('there is no %s "%s"', whole and 'module' or 'override point', name), {
       hint = other and (whole and 'leave --module out' or 'use --module') or suggest.hint(name, list, 'names'),
+    })
+  end
+  if not known.available then
+    local what = whole and 'the module' or 'the override point'
+    err.raise('not_available', string.format('this envctl does not use %s "%s" yet', what, name), {
+      hint = 'see `envctl script points` for what it asks',
     })
   end
   local real = err.check(fs.realpath(root))

@@ -10,6 +10,7 @@ local MAX_DEPTH, MAX_NODES = 100, 200000
 ---@class envctl.script.Exporter
 ---@field unsets table<table, boolean> the envctl.unset of each chunk
 ---@field appends table<table, any[]> what envctl.append returned, with its items
+---@field list string what getmetatable() says of the lists that bundled modules make
 ---@field add_function (fun(fn: function): integer, string?, integer?)? id, file and line; nil when functions cannot leave
 
 -- Its metatable is what a script cannot give to an error of its own.
@@ -118,6 +119,9 @@ local function table_value(state, v, path)
   end
   state.open[v] = true
   local keys, n = keys_of(v, path)
+  if n == 0 and getmetatable(v) == state.exporter.list then
+    keys = nil
+  end
   local out = keys and map(state, v, keys, n, path) or list(state, v, n, path)
   state.open[v] = nil
   return out
@@ -139,7 +143,7 @@ function value(state, v, path)
     return table_value(state, v, path)
   elseif kind == 'function' and state.functions and state.exporter.add_function then
     return marks.fn(state.exporter.add_function(v))
-  elseif kind == 'nil' then
+  elseif kind == 'nil' or v == json.null then
     return json.null
   end
   fail(path, 'is a ' .. kind .. ', which cannot leave the script')

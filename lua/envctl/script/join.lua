@@ -88,6 +88,15 @@ function M.open(ctx, meanwhile)
   return session
 end
 
+--- The functions of a policy module that a script replaces; nil where none does: `join.module(session, 'plan.startup')` is all that
+--- a room needs.
+---@param session envctl.script.Session?
+---@param name string of envctl.script.points
+---@return table<string, function>?
+function M.module(session, name)
+  return session and session.modules[name] and require('envctl.script.acting').module(session, name) or nil
+end
+
 --- How the planner asks a decision: through the scripts where there are some.
 ---@param session envctl.script.Session?
 ---@return fun(point: string, input: table, base: fun(input: table): any, label: string?): any

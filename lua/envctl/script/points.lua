@@ -205,56 +205,60 @@ for _, p in ipairs(M.list) do
   M.by_name[p.name] = p
 end
 
-local function output_of(point)
-  return M.by_name[point].output
-end
+---@class envctl.script.ModuleFunction
+---@field args string
+---@field returns string
+---@field outputs table[] shape of each result; all but the first may be nothing
+---@field arguments integer how many there are before decide
+---@field sample fun(): any[] arguments for `script check`
+---@field optional boolean? the bundled one is used when it is missing
 
-local FACTS = { command = 'start', mode = 'main', projects = {}, discovered = {}, live = {}, ledger = {}, busy = {} }
-
----@class envctl.script.Module
+---@class envctl.script.Module a policy module that a script can replace whole
 ---@field name string
 ---@field since integer
----@field available boolean
+---@field available boolean whether this envctl uses it
 ---@field doc string
----@field functions table<string, {args: string, returns: string, output: table, sample: any[]}>
+---@field source string? the bundled module
+---@field contract string? module with the contract tests
+---@field functions table<string, envctl.script.ModuleFunction>
+
+local function facts_sample()
+  return { require('envctl.script.contract.facts').sample }
+end
 
 ---@type envctl.script.Module[]
 M.module_list = {
   {
-    name = 'plan.startup', since = 1, available = false, doc = 'the planner',
+    name = 'plan.startup', since = 1, available = true, doc = 'the planner', source = 'envctl.plan.startup',
+    contract = 'envctl.script.contract.plan_startup',
     functions = {
       build = {
-        args = 'facts', returns = 'the document of explain-startup', output = output_of 'plan.startup',
-        sample = { FACTS },
+        args = 'facts, decide',
+        returns = 'the document of explain-startup, and what it hides: { ["Project/service"] = { NAME = value } }',
+        outputs = { M.by_name['plan.startup'].output, map(map({ type = 'string', empty = true })) },
+        arguments = 1, sample = facts_sample,
+      },
+      ports = {
+        args = 'facts, decide', returns = 'for each project { slot, ports = { id = port }, problems }', optional = true,
+        outputs = {
+          map({
+            type = 'record', open = true, required = { 'ports' },
+            fields = { ports = map(shapes.parts.port), problems = list(ANY_MAP) },
+          }),
+        },
+        arguments = 1, sample = facts_sample,
       },
     },
   },
   {
     name = 'wizard.model', since = 1, available = false, doc = 'the wizard: its questions, and what answers mean',
-    functions = {
-      steps = {
-        args = 'answers', returns = 'list of { id, title }', output = output_of 'wizard.steps', sample = { {} },
-      },
-      settings = { args = 'answers', returns = 'settings by name', output = ANY_MAP, sample = { {} } },
-    },
+    functions = {},
   },
   {
     name = 'resume.reconcile', since = 1, available = false, doc = 'recorded and observed in, actions out',
-    functions = {
-      actions = {
-        args = 'recorded, observed', returns = 'list of { project, service, action, reason }',
-        output = output_of 'resume.reconcile', sample = { {}, {} },
-      },
-    },
+    functions = {},
   },
-  {
-    name = 'debug.pack', since = 1, available = false, doc = 'what goes into a debug bundle',
-    functions = {
-      entries = {
-        args = 'session', returns = 'list of the names of entries', output = output_of 'debug.collect', sample = { {} },
-      },
-    },
-  },
+  { name = 'debug.pack', since = 1, available = false, doc = 'what goes into a debug bundle', functions = {} },
 }
 
 ---@type table<string, envctl.script.Module>

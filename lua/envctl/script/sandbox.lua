@@ -396,8 +396,42 @@ local function envctl_library(box)
       return result
     end,
     include = box.include,
+    bundled = box.bundled,
   }
 end
+
+--- What getmetatable() says of the lists of bundled modules, and their metatable, which nobody gets at: it says what is a list when
+--- a script's values leave.
+M.LIST = 'list'
+M.array = { __metatable = M.LIST }
+
+-- The two modules of bundled ones that are not Lua, with what planning needs of them.
+local function json_library()
+  local host = require 'envctl.host.json'
+  local lib = { null = host.null }
+  function lib.array(t)
+    if t ~= nil then
+      check_table(t, 1, 'array')
+    end
+    return t and raw.getmetatable(t) == M.LIST and t or raw.setmetatable(t or {}, M.array)
+  end
+  function lib.is_array(t)
+    return raw.type(t) == 'table' and (raw.getmetatable(t) == M.LIST or raw.rawget(t, 1) ~= nil)
+  end
+  function lib.encode_line(value)
+    return host.encode(value, M.array, false)
+  end
+  return lib
+end
+
+--- What bundled modules require of the program itself. A fresh copy each time.
+---@type table<string, fun(): table>
+M.natives = {
+  ['util.json'] = json_library,
+  ['host.hash'] = function()
+    return { sha256 = require('envctl.host.hash').sha256 }
+  end,
+}
 
 local PLAIN = { 'assert', 'error', 'ipairs', 'rawequal', 'rawget', 'rawlen', 'rawset', 'select', 'tonumber', 'type' }
 
@@ -406,6 +440,7 @@ local PLAIN = { 'assert', 'error', 'ipairs', 'rawequal', 'rawget', 'rawlen', 'ra
 ---@field epoch integer number of the call
 ---@field exporter envctl.script.Exporter
 ---@field include fun(path: string): any
+---@field bundled fun(name: string): any
 ---@field log fun(text: string)
 ---@field running fun(co: thread?) says which coroutine runs
 ---@field is_fatal fun(e: any): boolean

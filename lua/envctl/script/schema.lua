@@ -400,7 +400,7 @@ local function settle(shape, v, array)
   if kind == 'list' or (kind == 'any' and v[1] ~= nil) then
     return array(out)
   end
-  return out
+  return setmetatable(out, getmetatable(v)) -- it can be known to be a list
 end
 
 --- A copy in which lists are declared as lists and whole numbers are integers.

@@ -141,6 +141,14 @@ function Session:pipe_handlers(extra)
       end
       return { name = self:chunk_name(known.entry, rel) }, text
     end,
+    bundled = function(message)
+      local name = type(message.name) == 'string' and message.name or ''
+      local text = require('envctl.host.sys').module_text('envctl.' .. name)
+      if not text then
+        error(problems.new { message = 'envctl has no module "' .. name .. '" for scripts' }, 0)
+      end
+      return { name = 'envctl/' .. name:gsub('%.', '/') .. '.lua' }, text
+    end,
     log = function(message)
       if self.on_print and type(message.log) == 'string' then
         self.on_print(wire.unpack(message.log))
@@ -202,7 +210,7 @@ function Session:ask(request, opts)
     local original = opts.original and opts.original(problem)
     error(original or self:failure(problem, opts.entry, opts.fallback), 0)
   end
-  return json.strip_nulls(result.value)
+  return opts.exact and result.value or json.strip_nulls(result.value)
 end
 
 -- --- loading ---------------------------------------------------------------------------------------------------------
@@ -569,8 +577,8 @@ function Session:call(point, input, base_fn, opts)
   return require('envctl.script.acting').call(self, point, input, base_fn, opts)
 end
 
---- What was overridden so far, with what it changed.
----@return {point: string, layer: string, file: string, line: integer, changed: table[]}[]
+--- What was overridden so far, with what it changed, and which modules were replaced (module = true).
+---@return {point: string, module: boolean?, layer: string, file: string, line: integer, changed: table[]}[]
 function Session:report()
   local out = json.array {}
   for _, o in ipairs(self:override_list()) do
@@ -583,6 +591,14 @@ function Session:report()
     end
     o.changed = changed
     out[#out + 1] = o
+  end
+  for _, name in ipairs(sorted(self.modules)) do
+    local m = self.modules[name][#self.modules[name]]
+    if require('envctl.script.points').modules[name].available then
+      out[#out + 1] = {
+        point = name, module = true, layer = m.layer, file = m.file, line = m.line, changed = json.array {},
+      }
+    end
   end
   return out
 end
@@ -599,10 +615,11 @@ function Session:run_command(name, ctx, host_impl)
   return require('envctl.script.acting').run_command(self, name, ctx, host_impl)
 end
 
---- Calls a function of a replaced module.
----@return any result
-function Session:call_module(module, name, args)
-  return require('envctl.script.acting').call_module(self, module, name, args)
+--- The functions of a replaced module; those that it may leave out and does leave out are not there.
+---@param name string
+---@return table<string, function>
+function Session:module(name)
+  return require('envctl.script.acting').module(self, name)
 end
 
 --- Raises script_untrusted unless everything of the repository is trusted; asks on a terminal.

@@ -68,4 +68,64 @@ function M.plain(v)
   return out
 end
 
+-- A table whose keys are not all names, and no list either: both in a row.
+local MAP = '\1map'
+
+local function is_list(v)
+  local n = 0
+  for k in next, v do
+    if math.type(k) ~= 'integer' then
+      return false
+    end
+    n = n + 1
+  end
+  return n > 0 and n == rawlen(v)
+end
+
+--- A value as JSON can carry it without a loss: numbers stay keys, lists stay lists, null stays null. Functions are left out.
+---@param v any
+---@return any
+function M.exact(v)
+  if type(v) ~= 'table' then
+    return v
+  elseif is_list(v) or (next(v) == nil and json.is_array(v)) then
+    local out = json.array {}
+    for i = 1, rawlen(v) do
+      out[i] = M.exact(v[i])
+    end
+    return out
+  end
+  local out, keys, values, odd = {}, json.array {}, json.array {}, false
+  for k, x in next, v do
+    if type(x) ~= 'function' then
+      odd = odd or type(k) ~= 'string'
+      keys[#keys + 1] = k
+      values[#values + 1] = M.exact(x)
+      out[k] = values[#values]
+    end
+  end
+  return odd and { [MAP] = true, keys = keys, values = values } or out
+end
+
+--- The value again, on the other side.
+---@param v any
+---@param array table metatable of lists there
+---@return any
+function M.from_exact(v, array)
+  if type(v) ~= 'table' then
+    return v
+  end
+  local out = {}
+  if v[MAP] then
+    for i, k in ipairs(v.keys) do
+      out[k] = M.from_exact(v.values[i], array)
+    end
+    return out
+  end
+  for k, x in next, v do
+    out[k] = M.from_exact(x, array)
+  end
+  return json.is_array(v) and setmetatable(out, array) or out
+end
+
 return M

@@ -57,6 +57,10 @@ function sys.iso_time(wall_ms) end
 ---@param n integer 1..64
 ---@return string
 function sys.random_hex(n) end
+--- The source of a bundled module that scripts can use or replace; nil for the others.
+---@param name string such as envctl.plan.startup
+---@return string?
+function sys.module_text(name) end
 --- Home directory of the effective user: $HOME, else the passwd entry.
 ---@return string?
 function sys.home() end
