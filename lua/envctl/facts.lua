@@ -63,18 +63,42 @@ local function conflict_of(enabled, settings, mode, flags)
   end
 end
 
---- The part of the configuration that the planner uses, as plain data.
+-- Which dependencies there are, and from whom, where scripts decide that: changes `enabled`, and returns the providers.
+local function ask_dependencies(enabled, settings, mode, root, decide)
+  local chosen = decide('deps.select', { mode = mode, root = root, known = DEPENDENCIES }, function()
+    local out = {}
+    for _, id in ipairs(DEPENDENCIES) do
+      local provider = settings:get('ENVCTL_' .. id:upper() .. '_PROVIDER') or 'auto'
+      out[id] = enabled[id] and provider ~= 'off' and provider or false
+    end
+    return out
+  end, 'dependencies')
+  local providers = {}
+  for _, id in ipairs(DEPENDENCIES) do
+    enabled[id] = chosen[id] and true or nil
+    providers[id] = type(chosen[id]) == 'string' and chosen[id] or nil
+  end
+  return providers
+end
+
+--- The part of the configuration that the planner uses, as plain data. Awaits where scripts decide about dependencies.
 ---@param settings table
 ---@param mode 'main'|'trees'
 ---@param flags table route flags
+---@param root string
+---@param session envctl.script.Session?
 ---@return table
-function M.config(settings, mode, flags)
+function M.config(settings, mode, flags, root, session)
   local upper = mode:upper()
   local enabled, list = {}, {}
   for _, id in ipairs(DEPENDENCIES) do
     enabled[id] = settings:get(upper .. '_' .. id:upper() .. '_ENABLE') == true or nil
   end
   dependency_flags(enabled, mode, flags)
+  local wanted
+  if session and session.overrides['deps.select'] then
+    wanted = ask_dependencies(enabled, settings, mode, root, require('envctl.script.join').decider(session))
+  end
   for _, id in ipairs(DEPENDENCIES) do
     list[#list + 1] = enabled[id] and id or nil
   end
@@ -91,6 +115,7 @@ function M.config(settings, mode, flags)
     startup_origin = settings:origin(startup_key),
     services = on,
     dependencies = list,
+    wanted_providers = wanted,
     bases = bases,
     conflict = conflict_of(enabled, settings, mode, flags),
     spacing = settings:get 'PORT_SPACING' or 20,
@@ -215,7 +240,8 @@ end
 -- What was found on disk, with what the scripts say about it on top.
 local function with_scripts(session, facts, project, found)
   local services, skipped, more = session:merge_services({
-    name = project.name, mode = facts.mode, root = project.root, skipped = found.skipped,
+    name = project.name, mode = facts.mode, root = project.place or project.root, files = project.root,
+    skipped = found.skipped,
   }, found.services)
   local problems = {}
   table.move(found.problems or {}, 1, #(found.problems or {}), 1, problems)
@@ -300,8 +326,8 @@ end
 
 -- A worktree that is not there yet will hold what its base holds: what is checked out here stands for it.
 local function detected_new(ctx, facts, tree, settings, off)
-  local there = { name = tree.project, root = ctx.roots.execution_root }
-  local project = detected(facts, there, settings, off)
+  local there = { name = tree.project, root = ctx.roots.execution_root, place = tree.path }
+  local project = detected(facts, there, settings, off, ctx:scripts())
   project.root = tree.path
   project.worktree = { action = 'create', branch = tree.branch, base = tree.base }
   return project
@@ -338,7 +364,7 @@ function M.gather(ctx, opts)
     configured = settings.configured == true,
     config_errors = plain_errors(settings.errors),
     config_warnings = plain_errors(settings.warnings),
-    config = M.config(settings, mode, flags),
+    config = M.config(settings, mode, flags, ctx.roots.root, ctx:scripts()),
     no_resume = flags.no_resume == true,
     startup_detour = (flags.planning_prs or flags.setup_worktree or flags.setup_worktrees) ~= nil,
     service_filter = #route.services > 0 and route.services or nil,

@@ -116,6 +116,44 @@ local function check_trees(checks, roots, settings)
   end
 end
 
+-- Whether the scripts can be used, and what they say about the other findings. Best effort: what goes wrong is one more finding.
+local function check_scripts(checks, ctx)
+  local session
+  local ok, e = require('envctl.task').try(function()
+    session = require('envctl.script.host').open(ctx)
+    if not session then
+      return
+    end
+    session:load()
+    local names = {}
+    for i, entry in ipairs(session.entries) do
+      names[i] = entry.name
+    end
+    if not session.trusted then
+      add(checks, 'scripts', 'warn', table.concat(names, ', ') .. ': not trusted, so not asked',
+        'read, then run `envctl script trust`')
+      return
+    end
+    add(checks, 'scripts', 'pass', table.concat(names, ', '))
+    local decide = require('envctl.script.join').decider(session)
+    local found = decide('doctor.checks', { scope = 'repository', root = ctx.roots.root }, function()
+      return json.array { table.unpack(checks) }
+    end)
+    for i = 1, math.max(#found, #checks) do
+      checks[i] = found[i]
+      if found[i] then
+        checks[i].fix = found[i].fix or json.null
+      end
+    end
+  end)
+  if session then
+    session:close()
+  end
+  if not ok then
+    add(checks, 'scripts', 'warn', e.message, e.hint)
+  end
+end
+
 local function repository(ctx, checks)
   local ok, found = pcall(function()
     return ctx.roots
@@ -153,6 +191,9 @@ function M.document(ctx)
   end
   check_binary(checks)
   program(checks, 'git', 'git', true, 'install git')
+  if roots then
+    check_scripts(checks, ctx)
+  end
   document.ok = true
   for _, check in ipairs(checks) do
     document.ok = document.ok and check.status ~= 'fail'

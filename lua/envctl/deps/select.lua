@@ -177,7 +177,7 @@ end
 -- One dependency: {provider, why, …}, or nil and an error object.
 local function choose(id, settings, context)
   local key = key_of(id, 'PROVIDER')
-  local wanted = settings:get(key) or 'auto'
+  local wanted = context.wanted[id] or settings:get(key) or 'auto'
   local where = where_of(settings:origin(key))
   if wanted == 'off' then
     return nil
@@ -189,6 +189,9 @@ local function choose(id, settings, context)
   local own, broken = command(id, settings)
   if own or broken then
     return own, broken
+  elseif wanted == 'command' then
+    local setting = 'ENVCTL_REQUIREMENT_' .. id:upper() .. '_CMD'
+    return nil, problem(id, id .. ': ' .. setting .. ' is not set', 'set it, or choose another provider', where)
   end
   local shared = settings:get(key_of(id, 'SCOPE')) == 'shared'
   local found, why, docker_why
@@ -234,7 +237,10 @@ function M.gather(ctx, facts, flags)
   local places = require 'envctl.deps.places'
   local settings = ctx.settings
   local base = places.base(settings, ctx.paths, ctx.roots.root)
-  local context = { root_user = require('envctl.host.sys').geteuid() == 0 }
+  local context = {
+    root_user = require('envctl.host.sys').geteuid() == 0,
+    wanted = facts.config.wanted_providers or {}, -- what scripts decided
+  }
   function context.dirs(id)
     local out = {}
     local scope = base .. '/' .. ctx.paths.scope_id

@@ -72,6 +72,12 @@ function M.trees(roots, settings)
   local out, seen = {}, {}
   for _, w in ipairs(list) do
     local name, feature, iteration = name_of(w, trees)
+    -- A script can have named it.
+    local file = roots.common_dir .. '/worktrees/' .. w.name .. '/envctl.json'
+    local own = feature and require('envctl.repo.meta').read(file)
+    if own and own.named == true and type(own.project) == 'string' then
+      name = own.project
+    end
     local project = {
       name = name, mode = 'trees', root = w.path, branch = w.branch, head = w.oid, detached = w.branch == nil,
       locked = w.locked, missing = w.missing, feature = feature, iteration = iteration,

@@ -89,29 +89,45 @@ local function included(roots)
   return out
 end
 
+--- The text of the plan that a tree is for, or nil.
+---@param entry {plan_path: string?}
+---@return string?
+function M.plan_text(entry)
+  local text = entry.plan_path and fs.read(entry.plan_path)
+  return text and (text:sub(-1) == '\n' and text or text .. '\n') or nil
+end
+
+---@class envctl.Seed
+---@field files table<string, string> texts by path
+---@field copy string[] files of the main working tree
+
+--- What a new tree gets when nobody says anything else.
+---@param roots envctl.Roots
+---@param entry {plan_path: string?}
+---@return envctl.Seed
+function M.defaults(roots, entry)
+  return { files = { [M.TASK_FILE] = M.plan_text(entry) }, copy = included(roots) }
+end
+
 --- Fills a new tree.
 ---@param roots envctl.Roots
----@param entry {path: string, plan_path: string?}
+---@param entry {path: string, plan_path: string?, seed: envctl.Seed?}
 ---@return table<string, string> seeded path -> sha256
 function M.fill(roots, entry)
   local seeded = {}
-  local root = entry.path
-  for _, rel in ipairs(included(roots)) do
+  local root, wanted = entry.path, entry.seed or M.defaults(roots, entry)
+  for _, rel in ipairs(wanted.copy or {}) do
     local from = roots.root .. '/' .. rel
-    local stat = fs.lstat(from)
-    local inside_tree = path.below(from, root)
-    if stat and stat.type == 'file' and not inside_tree then
+    local stat = reachable(roots.root, rel) and fs.lstat(from)
+    if stat and stat.type == 'file' and not path.below(from, root) then
       local text = fs.read(from, { max = MAX_COPY, nofollow = true })
       if text then
         put(root, rel, text, stat.mode, seeded)
       end
     end
   end
-  if entry.plan_path then
-    local text = fs.read(entry.plan_path)
-    if text then
-      put(root, M.TASK_FILE, text:sub(-1) == '\n' and text or text .. '\n', 420, seeded)
-    end
+  for rel, text in pairs(wanted.files or {}) do
+    put(root, rel, text, 420, seeded)
   end
   return seeded
 end

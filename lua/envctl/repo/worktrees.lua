@@ -124,25 +124,42 @@ end
 --- Where the next worktree of a feature would be. Nothing is made.
 ---@param ctx envctl.Context
 ---@param feature string
----@param opts {n: integer?, base: table, taken: table<string, boolean>, plan: table?}
+---@param opts {n: integer?, base: table, taken: table<string, boolean>, plan: table?, decide: function?}
 ---@return envctl.NewTree
 function M.propose(ctx, feature, opts)
   local roots = ctx.roots
   M.check_name(feature, 'feature')
   local dir = M.feature_dir(roots, ctx.settings, feature)
   local function tree(n)
-    local project = feature .. '-' .. n
+    local default = feature .. '-' .. n
+    local project = default
+    if opts.decide then
+      local about = { feature = feature, number = n, plan = opts.plan and opts.plan.id }
+      project = opts.decide('worktree.name', about, function()
+        return default
+      end, default)
+      M.check_name(project, 'worktree name')
+    end
     return {
       feature = feature, n = n, project = project, branch = project, path = dir .. '/' .. n, base = opts.base.name,
       base_oid = opts.base.oid, plan = opts.plan and opts.plan.id, plan_path = opts.plan and opts.plan.path,
+      named = project ~= default or nil,
     }
   end
   if opts.n then
     return tree(opts.n)
   end
+  local last
   for n = 1, MAX_NUMBER do
     local t = tree(n)
-    if not opts.taken[t.project:lower()] and not fs.lstat(t.path) and not has_branch(roots, t.branch) then
+    local taken = opts.taken[t.project:lower()] or has_branch(roots, t.branch)
+    if taken and t.project == last then
+      err.raise('worktree_name_invalid', 'worktree.name gives "' .. last .. '" again, which is taken', {
+        hint = 'use ctx.number in the name', where = feature,
+      })
+    end
+    last = taken and t.project or nil
+    if not taken and not fs.lstat(t.path) then
       opts.taken[t.project:lower()] = true
       return t
     end
@@ -158,9 +175,11 @@ end
 ---@return envctl.NewTree[]
 function M.propose_all(ctx, create, discovered, wanted_base)
   local base, taken, out = M.base(ctx.roots, wanted_base), M.taken(discovered), {}
+  local session = ctx:scripts()
+  local decide = session and session.overrides['worktree.name'] and require('envctl.script.join').decider(session)
   for _, c in ipairs(create) do
     for _ = 1, c.count do
-      out[#out + 1] = M.propose(ctx, c.feature, { n = c.n, base = base, taken = taken, plan = c.plan })
+      out[#out + 1] = M.propose(ctx, c.feature, { n = c.n, base = base, taken = taken, plan = c.plan, decide = decide })
       out[#out].recreate = c.recreate
     end
   end
@@ -212,6 +231,7 @@ local function complete(roots, entry, admin)
   local recorded = {
     schema = 'envctl.worktree.v1', project = entry.project, feature = entry.feature, branch = entry.branch,
     base = entry.base, base_oid = entry.base_oid, plan = entry.plan, created_at = entry.at, imported = entry.imported,
+    named = entry.named,
   }
   recorded.seeded = seed.fill(roots, entry)
   meta.write(admin .. '/envctl.json', recorded)
@@ -293,6 +313,22 @@ local function branch_exists(roots, branch)
   }).code == 0
 end
 
+-- What scripts say about the files of new worktrees goes into the journal, so that one that is completed later gets the same.
+local function choose_seeds(ctx, list)
+  local session = ctx:scripts()
+  if not session or not session.overrides['worktree.seed'] then
+    return
+  end
+  local decide = require('envctl.script.join').decider(session)
+  for _, tree in ipairs(list) do
+    tree.seed = decide('worktree.seed', {
+      project = { name = tree.project, mode = 'trees', root = tree.path }, plan = seed.plan_text(tree),
+    }, function()
+      return seed.defaults(ctx.roots, tree)
+    end, tree.project)
+  end
+end
+
 -- Makes one; the caller holds the lock.
 local function add(roots, tree)
   if fs.lstat(tree.path) then
@@ -338,6 +374,7 @@ function M.create(ctx, wanted)
   return meta.locked(roots, function()
     M.settle(roots)
     local list = wanted()
+    choose_seeds(ctx, list)
     meta.secure(meta.journal_dir(roots))
     local made, failures, next_one = {}, {}, 0
     for _, tree in ipairs(list) do

@@ -81,15 +81,15 @@ M.list = {
     sample = { input = { project = PROJECT, service = 'backend', port = 8000 }, output = { PORT = '${port}' } },
   },
   {
-    name = 'deps.select', since = 1, available = false,
-    doc = 'which dependencies a project gets, and from whom',
-    input = { project = '{ name, mode, root }', known = 'list of ids that have a definition' },
+    name = 'deps.select', since = 1, available = true,
+    doc = 'which dependencies the projects get, and from whom',
+    input = { mode = '"main" or "trees"', root = 'the repository', known = 'list of ids that have a definition' },
     output = map({
       type = 'union', what = 'the name of a provider, or false',
       of = { enum('auto', 'native', 'docker', 'external', 'command'), { type = 'boolean' } },
     }),
-    returns = 'provider by dependency, false for none',
-    sample = { input = { project = PROJECT, known = { 'postgres' } }, output = { postgres = 'auto' } },
+    returns = 'provider by dependency; what is false or missing is off',
+    sample = { input = { mode = 'main', root = '/repo', known = { 'postgres' } }, output = { postgres = 'auto' } },
   },
   {
     name = 'reuse.decide', since = 1, available = true,
@@ -129,20 +129,23 @@ M.list = {
     sample = { input = { detected = {} }, output = { default_mode = 'main' } },
   },
   {
-    name = 'worktree.name', since = 1, available = false,
+    name = 'worktree.name', since = 1, available = true,
     doc = 'the name of a new worktree, which is its branch and its project as well',
-    input = { feature = 'name of the feature', number = 'from 1', plan = 'path of the plan file, or nil' },
+    input = { feature = 'name of the feature', number = 'from 1', plan = 'id of the plan file, or nil' },
     output = { type = 'string', what = 'a name of letters, digits, ., _ and -', pattern = '^[%w_][%w._-]*$' },
     returns = 'the name',
     sample = { input = { feature = 'checkout', number = 1 }, output = 'checkout-1' },
   },
   {
-    name = 'worktree.seed', since = 1, available = false,
-    doc = 'files that a new worktree gets',
+    name = 'worktree.seed', since = 1, available = true,
+    doc = 'files that a new worktree gets; what is there is never overwritten',
     input = { project = '{ name, mode, root }', plan = 'text of the plan, or nil' },
     output = {
       type = 'record',
-      fields = { files = map(EMPTY_TEXT, nil, 'a table of texts by path'), copy = list(TEXT, 'a list of paths') },
+      fields = {
+        files = map(EMPTY_TEXT, { test = shapes.tree_path_problem }, 'a table of texts by path'),
+        copy = list({ type = 'string', test = shapes.tree_path_problem }, 'a list of paths'),
+      },
     },
     returns = '{ files = { path = text }, copy = { paths of ignored files to bring over } }',
     sample = { input = { project = PROJECT, plan = '# Checkout' }, output = { files = {}, copy = {} } },
@@ -177,15 +180,17 @@ M.list = {
     sample = { input = { text = 'a line', source = 'log' }, output = 'a line' },
   },
   {
-    name = 'doctor.checks', since = 1, available = false,
-    doc = 'the findings of doctor',
-    input = { scope = '"installation", "repository" or "runtime"' },
+    name = 'doctor.checks', since = 1, available = true,
+    doc = 'the findings of doctor --repo',
+    input = { scope = '"repository"', root = 'the repository' },
     output = list({
-      type = 'record', required = { 'id', 'status' },
-      fields = { id = TEXT, status = enum('ok', 'warn', 'fail', 'unknown'), detail = EMPTY_TEXT, fix = EMPTY_TEXT },
+      type = 'record', required = { 'id', 'status', 'detail' },
+      fields = { id = TEXT, status = enum('pass', 'warn', 'fail'), detail = EMPTY_TEXT, fix = EMPTY_TEXT },
     }),
     returns = 'list of { id, status, detail, fix }',
-    sample = { input = { scope = 'repository' }, output = { { id = 'git', status = 'ok', detail = '' } } },
+    sample = {
+      input = { scope = 'repository', root = '/repo' }, output = { { id = 'git', status = 'pass', detail = 'git' } },
+    },
   },
   {
     name = 'dashboard.rows', since = 1, available = false,

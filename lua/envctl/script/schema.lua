@@ -1,6 +1,6 @@
 --- Checks plain data against a described shape, with messages that name the path. Shapes are tables:
 ---   {type = 'integer', min, max} {type = 'string', empty, pattern, what} {type = 'boolean'} {type = 'function'} {type = 'any'}
----   {type = 'enum', values}      {type = 'list', item, min}           {type = 'map', item, key = {pattern, what}}
+---   {type = 'enum', values}      {type = 'list', item, min}           {type = 'map', item, key = {pattern, what, test}}
 ---   {type = 'record', fields, required, exclusive, open}              {type = 'union', of = {…}, what}
 --- With marks allowed (data of a script layer), a function, envctl.unset or envctl.append can stand in for a value. Pure.
 local marks = require 'envctl.script.marks'
@@ -226,8 +226,10 @@ function CHECKS.map(state, shape, v, path)
     path[at] = k
     if type(k) ~= 'string' then
       report(state, path, 'expected a name as key, got ' .. M.got(k))
-    elseif shape.key and not k:find(shape.key.pattern) then
+    elseif shape.key and shape.key.pattern and not k:find(shape.key.pattern) then
       report(state, path, shape.key.what .. ', got ' .. M.got(k))
+    elseif shape.key and shape.key.test and shape.key.test(k) then
+      report(state, path, shape.key.test(k))
     elseif shape.keys and not shape.keys[k] then
       report(state, path, (shape.unknown or 'unknown key') .. ' ' .. M.got(k),
         suggest.hint(k, sorted_keys(shape.keys), shape.plural or 'keys'))

@@ -274,7 +274,7 @@ local function excluded(session, name, svc, origins, project)
     return nil
   end
   if type(condition) == 'string' then
-    if not fs.stat(project.root .. '/' .. condition) then
+    if not fs.stat((project.files or project.root) .. '/' .. condition) then
       return 'there is no `' .. condition .. '`'
     end
     return nil
@@ -353,7 +353,7 @@ end
 
 local function missing_dir(name, d, origins, project)
   local at = origins:of { 'services', name, 'dir' }
-  if at and d.dir ~= '' and (fs.stat(project.root .. '/' .. d.dir) or {}).type ~= 'dir' then
+  if at and d.dir ~= '' and (fs.stat((project.files or project.root) .. '/' .. d.dir) or {}).type ~= 'dir' then
     local e = problems.new {
       code = 'service_dir_missing', file = at.file, line = at.line, path = { 'services', name, 'dir' },
       message = '"' .. d.dir .. '" is not a directory in ' .. project.root, hint = 'correct it, or use enable_if',
@@ -415,7 +415,8 @@ end
 
 --- Services of a project with the scripts' on top.
 ---@param session envctl.script.Session
----@param project {name: string, mode: string, root: string, skipped: table[]?, ready_timeout_ms: integer?}
+---@param project {name: string, mode: string, root: string, files: string?, skipped: table[]?, ready_timeout_ms: integer?}
+--- files: where they are now, when the project is not there yet
 ---@param lower_list table[] Detection
 ---@return table[] services Detection, table[] skipped {name, reason, enabled}, table[] problems error objects as data
 function M.merge(session, project, lower_list)

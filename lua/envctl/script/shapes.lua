@@ -40,6 +40,16 @@ local function path_problem(text)
   end
 end
 
+-- A file of a worktree: below it, and not git's.
+local function tree_path_problem(text)
+  local why, hint = path_problem(text)
+  if why then
+    return (why:gsub('project', 'worktree')), hint and 'paths are relative to the worktree'
+  elseif text:find('^%.git$') or text:find('^%.git/') or text:find('[%c]') or text:find('/$') or text == '' then
+    return '"' .. text .. '" is no file that a worktree can be given'
+  end
+end
+
 local function pattern_problem(text)
   -- A wrong pattern raises; whether it finds anything is of no interest.
   local ok, why = pcall(string.find, '', text)
@@ -275,6 +285,7 @@ function M.script(points, modules)
 end
 
 M.service, M.dependency, M.ready_kinds = SERVICE, DEPENDENCY, READY_KINDS
+M.tree_path_problem = tree_path_problem
 M.parts = {
   env = ENV, port = PORT, command = COMMAND, texts = TEXTS, ms = MS, name = NAME, prepare = PREPARE, ready = READY,
 }
