@@ -193,8 +193,8 @@ function Session:ready()
     self.pipe:close()
   end
   self.pipe = require('envctl.script.pipe').start { exe = self.exe, cpu_ms = self.cpu_ms }
-  if again then
-    for _, entry in ipairs(self.entries) do
+  for _, entry in ipairs(again and self.entries or {}) do
+    if entry.data then -- not what has not run yet, nor what ended the process
       send_layer(self, entry)
     end
   end
@@ -433,10 +433,12 @@ function Session:load(opts)
     return self.loaded
   end
   local guard <close> = self:enter() -- luacheck: ignore 211
-  self:ready()
   local errors = {}
   for _, entry in ipairs(self.entries) do
-    local ok, e = task.try(self.load_layer, self, entry, errors)
+    local ok, e = task.try(function()
+      self:ready()
+      self:load_layer(entry, errors)
+    end)
     if not ok then
       errors[#errors + 1] = e
       if e.code ~= 'script_invalid' then
@@ -444,7 +446,7 @@ function Session:load(opts)
       end
     end
   end
-  self.cage = self.pipe.cage
+  self.cage = self.pipe and self.pipe.cage
   if self.judge then
     self.judge(self)
   end
