@@ -189,7 +189,11 @@ end
 ---@param ctx envctl.Context
 ---@return integer exit code
 function M.run(ctx)
-  ctx:scripts() -- their configuration is effective too
+  -- The configuration of scripts is effective too. Those that cannot be used are an error among the others, not the end of it.
+  local ok, e = require('envctl.task').try(ctx.scripts, ctx)
+  if not ok then
+    table.insert(ctx.settings.errors, e)
+  end
   if ctx.out.is_json then
     ctx.out.json(M.document(ctx))
   else
