@@ -2,6 +2,7 @@
 """From plan files to running worktrees: what is made, what it is called, what stays the same, and what never happens."""
 
 import os
+import shutil
 import subprocess
 import urllib.request
 
@@ -293,6 +294,34 @@ def locks_of_git_are_named_and_left_alone(w):
     packed.unlink()
     w.envctl("recover", "web_checkout-1", rc=0)
     equal(w.git("-C", "trees/web_checkout/1", "status", "--porcelain"), "", "clean")
+
+
+@test
+def another_git_makes_a_worktree_at_the_same_time(w):
+    """git gives up when it reads the entry of a worktree that another git is just writing; that is over in a moment."""
+    prepare(w, startup=False)
+    real, left = shutil.which("git"), w.base / "failures"
+    w.write("../fake/git", f"""#!/bin/sh
+case " $* " in *" worktree add "*)
+  n=$(cat {left})
+  if [ "$n" -gt 0 ]; then
+    echo $((n - 1)) > {left}
+    echo 'Preparing worktree (new branch)' >&2
+    echo 'fatal: failed to read .git/worktrees/1/commondir: Success' >&2
+    exit 128
+  fi ;;
+esac
+exec {real} "$@"
+""", 0o755)
+    env = {"PATH": f"{w.base}/fake:{w.env['PATH']}"}
+    left.write_text("2")
+    w.envctl("--headless", "--plan", "checkout,cart", env=env, rc=0)
+    equal((left.read_text().strip(), sorted(trees(w))), ("0", ["web_cart-1", "web_checkout-1"]), "tried again")
+    left.write_text("1000")
+    failed = w.envctl("--headless", "--plan", "login", "--json", env=env, rc=1).json()["error"]
+    contains(failed["message"], "cannot make worktree api_login-1: failed to read", "when it lasts, git is quoted")
+    check(990 < int(left.read_text()) < 1000, "and not tried for ever")
+    check("api_login-1" not in w.git("branch", "--list", "api_login-1"), "nothing is left of it")
 
 
 @test

@@ -16,6 +16,8 @@ local trash = require 'envctl.repo.trash'
 local M = {}
 
 local ADD_DEADLINE_MS = 600000
+-- How often an add is tried that met another program's add in the making; it lasts for a few system calls only.
+local ADD_ATTEMPTS = 5
 local GIT_WAIT_MS = 120000
 local MAX_NUMBER = 10000
 local MARKER = 'ENVCTL_WORKTREE_ADD'
@@ -329,6 +331,12 @@ local function choose_seeds(ctx, list)
   end
 end
 
+-- git gives up when it reads the list of worktrees while another git writes a new one into it: the file `commondir` is there,
+-- and empty still.
+local function met_half_made(result)
+  return result.code == 128 and result.err:find('failed to read [^\n]*/commondir') ~= nil
+end
+
 -- Makes one; the caller holds the lock.
 local function add(roots, tree)
   if fs.lstat(tree.path) then
@@ -348,14 +356,22 @@ local function add(roots, tree)
   entry.id, entry.at, entry.new_branch = sys.random_hex(8), sys.iso_time(sys.wall_ms()), not existed
   meta.write(journal_file(roots, entry), entry)
   err.check(fs.mkdirs(path.parent(tree.path), 493))
-  local ok, result = task.try(gitcmd.run, roots, {
-    dir = roots.root, args = add_arguments(tree), deadline_ms = ADD_DEADLINE_MS,
-    config = { 'worktree.guessRemote=false', 'checkout.guess=false' }, env = { [MARKER] = entry.id },
-  })
-  local admin = ok and result.code == 0 and is_complete(roots, entry)
+  local ok, result, admin
+  for _ = 1, ADD_ATTEMPTS do
+    ok, result = task.try(gitcmd.run, roots, {
+      dir = roots.root, args = add_arguments(tree), deadline_ms = ADD_DEADLINE_MS, env = { [MARKER] = entry.id },
+      config = { 'worktree.guessRemote=false', 'checkout.guess=false', 'checkout.workers=0' },
+    })
+    admin = ok and result.code == 0 and is_complete(roots, entry)
+    if not admin then
+      wait_for_git(entry)
+      clean_up(roots, entry)
+    end
+    if admin or not ok or not met_half_made(result) then
+      break
+    end
+  end
   if not admin then
-    wait_for_git(entry)
-    clean_up(roots, entry)
     fs.unlink(journal_file(roots, entry))
     error(not ok and result or gitcmd.failure('cannot make worktree ' .. tree.project, result, tree.path), 0)
   end
@@ -363,7 +379,8 @@ local function add(roots, tree)
   fs.unlink(journal_file(roots, entry))
 end
 
---- Makes worktrees, several at a time. One that fails does not take the others down: its error is raised after they are done.
+--- Makes worktrees, one after the other: git does not hold two that are made at once (see met_half_made), and one has every
+--- core to check out with. One that fails does not take the others down: its error is raised after they are done.
 --- Awaits.
 ---@param ctx envctl.Context
 ---@param wanted (fun(): envctl.NewTree[]) called under the lock, so that nobody else takes the same numbers
@@ -376,35 +393,22 @@ function M.create(ctx, wanted)
     local list = wanted()
     choose_seeds(ctx, list)
     meta.secure(meta.journal_dir(roots))
-    local made, failures, next_one = {}, {}, 0
     for _, tree in ipairs(list) do
       check_place(path.parent(tree.path))
       check_place(trees_root)
     end
     seed.hide(roots, trees_root, list)
-    local function worker()
-      while next_one < #list do
-        next_one = next_one + 1
-        local i = next_one
-        local ok, e = task.try(add, roots, list[i])
-        made[i], failures[i] = ok and list[i] or false, not ok and e or nil
-      end
-    end
-    task.scope(function(scope)
-      for _ = 1, math.min(#list, math.max(1, ctx.settings:get 'RUN_SH_OPT_PARALLEL_TREES_MAX' or 4)) do
-        scope:spawn(worker)
-      end
-    end)
-    local done = {}
-    for i, tree in ipairs(list) do
-      if made[i] then
+    local done, failure = {}, nil
+    for _, tree in ipairs(list) do
+      local ok, e = task.try(add, roots, tree)
+      if ok then
         done[#done + 1] = tree
+      else
+        failure = failure or e
       end
     end
-    for i = 1, #list do
-      if failures[i] then
-        error(failures[i], 0)
-      end
+    if failure then
+      error(failure, 0)
     end
     return done
   end)
