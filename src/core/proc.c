@@ -564,9 +564,7 @@ static pid_t fork_child(const child_plan *plan, int gate_write)
     sigset_t all, old;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &old);
-    // A child with a gate waits, so it needs memory of its own. The others have ours until exec, and we wait for that:
-    // no page is copied. (Called by its name: the compiler has to know that it returns twice.)
-    pid_t pid = plan->gate >= 0 ? ec_proc_ops.fork() : vfork();
+    pid_t pid = ec_proc_ops.fork();
     if (pid == 0) {
         if (gate_write >= 0)
             close(gate_write); // or the gate would never see end of file
