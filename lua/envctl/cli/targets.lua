@@ -1,65 +1,15 @@
---- Names -> projects and services, for every command. A name fits exactly, else without regard to case, else as the only one that
---- begins with it; a branch `a/b` stands for the project `a-b`. Nothing happens before all names are resolved, and an unknown
---- name is an error with suggestions.
+--- Names -> projects and services, for every command; what fits is in util.names. Nothing happens before all names are resolved,
+--- and an unknown name is an error with suggestions.
 local err = require 'envctl.err'
+local names_of = require 'envctl.util.names'
+
+local matching, problem, not_running = names_of.matching, names_of.problem, names_of.not_running
 
 local M = {}
 
-local function json_array(list)
-  return require('envctl.util.json').array(list)
-end
-
-local function matching(token, names)
-  local lower = token:lower()
-  local tests = {
-    function(name)
-      return name == token
-    end,
-    function(name)
-      return name:lower() == lower
-    end,
-    function(name)
-      return lower ~= '' and name:lower():sub(1, #lower) == lower
-    end,
-  }
-  for _, test in ipairs(tests) do
-    local hits, seen = {}, {}
-    for _, name in ipairs(names) do
-      if not seen[name] and test(name) then
-        seen[name] = true
-        hits[#hits + 1] = name
-      end
-    end
-    if #hits > 0 then
-      return hits
-    end
-  end
-  return token:find('/', 1, true) and matching(token:gsub('/', '-'), names) or {}
-end
-
---- Raises unknown_target or ambiguous_target.
----@param kind string 'project' | 'service' | …
----@param token string
----@param hits string[] what it fits, when several
----@param names string[]
-function M.fail(kind, token, hits, names)
-  if #hits > 1 then
-    err.raise('ambiguous_target', ('%s "%s" fits several: %s'):format(kind, token, table.concat(hits, ', ')), {
-      hint = 'give the whole name', data = { candidates = json_array(hits) },
-    })
-  end
-  local near = require('envctl.util.suggest').nearest(token, names)
-  local known = {}
-  for i = 1, math.min(#names, 20) do
-    known[i] = names[i]
-  end
-  local list = table.concat(known, ', ') .. (#names > #known and ', …' or '')
-  local hint = near and 'did you mean ' .. near .. '?' or nil
-  if #names > 0 then
-    hint = (hint and hint .. ' ' or '') .. 'known: ' .. list
-  end
-  err.raise('unknown_target', ('there is no %s "%s"'):format(kind, token), {
-    hint = hint or 'there is none', data = { candidates = json_array(names) },
+local function fail(what)
+  err.raise(what.code, what.message, {
+    hint = what.hint, data = { candidates = require('envctl.util.json').array(what.candidates) },
   })
 end
 
@@ -71,7 +21,7 @@ end
 function M.one(kind, token, names)
   local hits = matching(token, names)
   if #hits ~= 1 then
-    M.fail(kind, token, hits, names)
+    fail(problem(kind, token, hits, names))
   end
   return hits[1]
 end
@@ -121,13 +71,8 @@ function M.running(token, names)
   local hits = matching(token, names)
   if #hits == 1 then
     return hits[1]
-  elseif #hits > 1 then
-    M.fail('project', token, hits, names)
   end
-  err.raise('requested_project_not_running', ('project "%s" is not running'):format(token), {
-    hint = #names > 0 and 'running: ' .. table.concat(names, ', ') or 'nothing is running; start it first',
-    data = { candidates = json_array(names) },
-  })
+  fail(#hits > 1 and problem('project', token, hits, names) or not_running(token, names))
 end
 
 -- Records that a service word names: by display name ("Main Backend"), else by the service's own name, in every project.
@@ -144,7 +89,7 @@ local function by_service(token, records)
     for _, name in ipairs(name_list(records, 'service')) do
       names[#names + 1] = name
     end
-    M.fail('service', token, hits, names)
+    fail(problem('service', token, hits, names))
   end
   local out = {}
   for _, r in ipairs(records) do

@@ -1,69 +1,7 @@
---- Which projects a command is about. Names match exactly, then without case, then as the only prefix without case. Pure.
+--- Which projects a command is about. Pure.
+local names = require 'envctl.util.names'
+
 local M = {}
-
-local function matches(tests, list, name_of)
-  for _, test in ipairs(tests) do
-    local hits = {}
-    for _, item in ipairs(list) do
-      if test(name_of(item)) then
-        hits[#hits + 1] = item
-      end
-    end
-    if #hits > 0 then
-      return hits
-    end
-  end
-  return {}
-end
-
---- Resolves one name.
----@generic T
----@param token string
----@param list T[]
----@param name_of fun(item: T): string
----@return T? hit, T[] candidates when the name fits several
-function M.resolve(token, list, name_of)
-  local lower = token:lower()
-  local hits = matches({
-    function(name)
-      return name == token
-    end,
-    function(name)
-      return name:lower() == lower
-    end,
-    function(name)
-      return lower ~= '' and name:lower():sub(1, #lower) == lower
-    end,
-  }, list, name_of)
-  if #hits == 1 then
-    return hits[1], {}
-  end
-  return nil, hits
-end
-
---- The error object for a name that fits nothing, or several.
----@param kind string 'project' or 'service'
----@param token string
----@param candidates string[] names it fits
----@param known string[] all names
----@return table
-function M.problem(kind, token, candidates, known)
-  if #candidates > 1 then
-    return {
-      code = 'ambiguous_target',
-      message = string.format('%s "%s" fits %s', kind, token, table.concat(candidates, ', ')),
-      hint = 'give the whole name', candidates = candidates,
-    }
-  end
-  local near = require('envctl.util.suggest').nearest(token, known)
-  local hint = #known > 0 and 'known: ' .. table.concat(known, ', ') or 'none is known here'
-  return {
-    code = 'unknown_target',
-    message = string.format('there is no %s "%s"', kind, token),
-    hint = near and 'did you mean ' .. near .. '? ' .. hint or hint,
-    candidates = known,
-  }
-end
 
 local function names_of(projects)
   local out = {}
@@ -71,10 +9,6 @@ local function names_of(projects)
     out[i] = p.name
   end
   return out
-end
-
-local function project_name(project)
-  return project.name
 end
 
 -- A worktree goes by the name of its branch as well.
@@ -87,14 +21,15 @@ local function of_branch(token, discovered)
 end
 
 local function by_names(tokens, discovered, problems)
-  local selected, seen = {}, {}
+  local selected, seen, known = {}, {}, names_of(discovered)
   for _, token in ipairs(tokens) do
-    local hit, several = M.resolve(token, discovered, project_name)
-    hit = hit or (#several == 0 and of_branch(token, discovered)) or nil
-    if hit then
-      seen[hit.name] = true
+    local hits = names.matching(token, known)
+    -- A name goes before a branch, except that no name has a slash.
+    local tree = (#hits == 0 or token:find('/', 1, true)) and of_branch(token, discovered)
+    if #hits == 1 or tree then
+      seen[tree and tree.name or hits[1]] = true
     else
-      problems[#problems + 1] = M.problem('project', token, names_of(several), names_of(discovered))
+      problems[#problems + 1] = names.problem('project', token, hits, known)
     end
   end
   for _, p in ipairs(discovered) do
@@ -115,7 +50,7 @@ local function by_substring(tokens, discovered, problems)
       end
     end
     if not hit then
-      problems[#problems + 1] = M.problem('project', token, {}, names_of(discovered))
+      problems[#problems + 1] = names.problem('project', token, {}, names_of(discovered))
     end
   end
   for _, p in ipairs(discovered) do

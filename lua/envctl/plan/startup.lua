@@ -4,7 +4,6 @@ local json = require 'envctl.util.json'
 local names = require 'envctl.state.names'
 local ports = require 'envctl.plan.ports'
 local services = require 'envctl.plan.services'
-local selection = require 'envctl.plan.selection'
 local digest = require 'envctl.plan.digest'
 local reuse = require 'envctl.plan.reuse'
 local deps = require 'envctl.deps.plan'
@@ -430,7 +429,7 @@ local function chosen_services(draft)
       end
     end
     if #hits == 0 then
-      block(draft, selection.problem('service', token, {}, known))
+      block(draft, require('envctl.util.names').problem('service', token, {}, known))
     end
     for _, item in ipairs(hits) do
       chosen[item.project] = chosen[item.project] or {}
