@@ -72,6 +72,59 @@ def check_says_file_line_and_path(w):
 
 
 @test
+def commands_of_the_repository_are_listed(w):
+    w.services()
+    w.write(".envctl.lua", """return {
+  envctl = 1,
+  commands = {
+    seed = { help = "load demo data", usage = "seed [COUNT]", run = function(ctx, host) host.print("seeded") return 0 end },
+    plain = { run = function() return 3 end },
+  },
+}
+""")
+    wanted = [
+        {"name": "plain", "summary": None, "usage": "envctl plain", "origin": {"layer": "script", "file": ".envctl.lua", "line": 5}},
+        {"name": "seed", "summary": "load demo data", "usage": "envctl seed [COUNT]",
+         "origin": {"layer": "script", "file": ".envctl.lua", "line": 4}},
+    ]
+
+    def shown():
+        listed = w.envctl("list-commands", "--json", rc=0).json()
+        helped = w.envctl("help", "--json", rc=0).json()
+        equal(helped["custom"], listed["custom"], "help and list-commands agree")
+        equal(helped["warnings"], listed["warnings"], "on what is wrong as well")
+        return listed["custom"], [x["code"] for x in listed["warnings"]]
+
+    equal(shown(), ([], ["script_untrusted"]), "nothing is believed untrusted")
+    contains(w.envctl("help", rc=0).out, "are not trusted", "help says so")
+    contains(w.envctl("list-commands", rc=0).err, "are not trusted", "list-commands says so")
+    contains(w.envctl("help", "seed", rc=1).err, "`envctl script trust`", "what to do")
+    equal(w.envctl("__complete", "--", "see", rc=0).out, "", "completion")
+
+    w.envctl("script", "trust", rc=0)
+    equal(shown(), (wanted, []), "trusted")
+    contains(w.envctl("help", rc=0).out, "Of this repository:\n  plain  \n  seed   load demo data\n", "help")
+    contains(w.envctl("help", "seed", rc=0).out, "Usage: envctl seed [COUNT]\n\nA command of this repository: .envctl.lua:4", "one")
+    equal(w.envctl("help", "seed", "--json", rc=0).json()["custom"], wanted[1:], "one")
+    equal(w.envctl("list-commands", rc=0).out.split("\n")[-3:-1], ["plain", "seed"], "list-commands")
+    equal(w.envctl("__complete", "--", "see", rc=0).out, "seed\tload demo data\n", "completion")
+    contains(w.envctl("help", "sead", rc=1).err, "did you mean `seed`?", "a typo")
+    equal(w.envctl("seed", rc=0).out, "seeded\n", "and it runs")
+    w.envctl("--bundled", "list-commands", rc=0)
+    check("Of this repository" not in w.envctl("help", "--bundled", rc=0).out, "left out")
+
+    # Trusted and broken, or somewhere else: envctl's own commands are listed all the same.
+    w.write(".envctl.lua", "return {\n  envctl = 1,\n  commands = {,\n}\n")
+    w.envctl("help", rc=0)
+    found, problems = shown()
+    equal((found, problems), ([], ["script_untrusted"]), "changed")
+    digest = hashlib.sha256((w.repo / ".envctl.lua").read_bytes()).hexdigest()
+    broken = w.envctl("help", "--json", rc=0, env={"ENVCTL_TRUST": digest}).json()
+    equal([(x["code"], x["where"]) for x in broken["warnings"]], [("script_invalid", ".envctl.lua:3")], "trusted and broken")
+    equal(w.envctl("help", "--json", rc=0, cwd=w.base).json()["custom"], [], "no repository")
+
+
+@test
 def points_and_eject(w):
     w.services()
     w.write(".envctl.lua", SCRIPT)

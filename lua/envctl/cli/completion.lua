@@ -61,6 +61,9 @@ local function command_names(out)
       add(out, c.name, c.summary)
     end
   end
+  for _, c in ipairs((require('envctl.script.host').custom_commands(context()))) do
+    add(out, c.name, c.help)
+  end
 end
 
 local function keys(out)
@@ -224,7 +227,7 @@ function M.run(argv)
   if words[1] == '--' then
     table.remove(words, 1)
   end
-  local found = M.candidates(words)
+  local found = require('envctl.task').main(M.candidates, words)
   local lines = {}
   if found.files then
     lines[1] = ':files'

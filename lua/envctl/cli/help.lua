@@ -106,9 +106,34 @@ function M.aliases(command)
   return out
 end
 
+--- Commands of scripts as data.
+---@param list {name: string, help: string?, usage: string?, layer: string, file: string, line: integer}[]
+---@return table[]
+function M.custom_document(list)
+  local json = require 'envctl.util.json'
+  local out = json.array {}
+  for i, c in ipairs(list) do
+    out[i] = {
+      name = c.name, summary = c.help or json.null, usage = 'envctl ' .. (c.usage or c.name),
+      origin = { layer = c.layer, file = c.file, line = c.line },
+    }
+  end
+  return out
+end
+
+--- Why commands of scripts are missing, as data.
+---@param problem envctl.Error?
+---@return table[]
+function M.warnings(problem)
+  local json = require 'envctl.util.json'
+  return json.array { problem and require('envctl.err').to_table(problem, json.null) }
+end
+
 --- The overview.
+---@param custom table[]? commands of the repository's scripts
+---@param problem envctl.Error? why they are not there
 ---@return string[] lines
-function M.overview()
+function M.overview(custom, problem)
   local out = {
     'envctl: local development environments, one per repository and worktree',
     '',
@@ -124,6 +149,20 @@ function M.overview()
     out[#out + 1] = ''
     out[#out + 1] = section .. ':'
     two_columns(rows, out)
+  end
+  custom = custom or {}
+  if #custom > 0 or problem then
+    local clean = require('envctl.ui.clean').text
+    local rows = {}
+    for i, c in ipairs(custom) do
+      rows[i] = { c.name, clean(c.help or '') }
+    end
+    out[#out + 1] = ''
+    out[#out + 1] = 'Of this repository:'
+    two_columns(rows, out)
+    if problem then
+      wrap(clean(problem.message) .. (problem.hint and '; ' .. clean(problem.hint) or ''), '  ', out)
+    end
   end
   out[#out + 1] = ''
   out[#out + 1] = 'For every command:'
@@ -174,6 +213,18 @@ function M.command(command)
     out[#out + 1] = '  ' .. example
   end
   return out
+end
+
+--- Help of one command of a script.
+---@param c {name: string, help: string?, usage: string?, layer: string, file: string, line: integer}
+---@return string[] lines
+function M.custom(c)
+  local clean = require('envctl.ui.clean').text
+  return {
+    'envctl ' .. c.name .. (c.help and ': ' .. clean(c.help) or ''), '',
+    'Usage: envctl ' .. clean(c.usage or c.name), '',
+    'A command of this repository: ' .. clean(c.file) .. ':' .. c.line,
+  }
 end
 
 return M

@@ -1,4 +1,4 @@
---- list-commands: the commands of the Python engine, one a line; with --all ours as well.
+--- list-commands: the commands of the Python engine and those of the repository's scripts, one a line; with --all ours as well.
 local commands = require 'envctl.cli.commands'
 
 local M = {}
@@ -7,6 +7,7 @@ local M = {}
 ---@return integer exit code
 function M.run(ctx)
   local names, more = commands.reference_names(), commands.additional_names()
+  local custom, problem = require('envctl.script.host').custom_commands(ctx)
   if ctx.out.is_json then
     local json = require 'envctl.util.json'
     local details = json.array {}
@@ -21,7 +22,8 @@ function M.run(ctx)
     end)
     ctx.out.json {
       schema = 'envctl.list_commands.v1', ok = true, commands = json.array(names), additional = json.array(more),
-      details = details,
+      details = details, custom = require('envctl.cli.help').custom_document(custom),
+      warnings = require('envctl.cli.help').warnings(problem),
     }
     return 0
   end
@@ -29,8 +31,14 @@ function M.run(ctx)
     table.move(more, 1, #more, #names + 1, names)
     table.sort(names)
   end
+  for _, c in ipairs(custom) do
+    names[#names + 1] = c.name
+  end
   for _, name in ipairs(names) do
     ctx.out.text(name)
+  end
+  if problem then
+    ctx.out.note('envctl: ' .. require('envctl.ui.clean').text(problem.message))
   end
   return 0
 end

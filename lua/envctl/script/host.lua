@@ -46,26 +46,30 @@ function M.open(ctx, opts)
   return session
 end
 
---- Runs a custom command, when a script has one of that name. Trust is asked for, host.print goes to stdout.
+--- The commands that the scripts of a repository add, for what lists commands: of trusted scripts only, and best effort. What
+--- stands in the way is said and changes nothing else; outside of a repository there is none. Awaits.
 ---@param ctx table
----@param name string
----@param args string[]
----@return integer? exit code, nil when there is no such command
-function M.run_command(ctx, name, args)
-  local session <close> = M.open(ctx)
-  if not session then
-    return nil
+---@return {name: string, help: string?, usage: string?, layer: string, file: string, line: integer}[]
+---@return envctl.Error? problem
+function M.custom_commands(ctx)
+  local in_repository, roots = pcall(function()
+    return ctx.roots
+  end)
+  if not in_repository or M.bundled(ctx) or not require('envctl.script.layers').any(roots) then
+    return {}
   end
-  session:load()
-  if not session.commands[name] then
-    session:close()
-    return nil
-  end
-  local root = ctx.roots.execution_root or ctx.roots.root
-  local input = { args = args, root = root, json = ctx.route.flags.json == true }
-  local code = session:run_command(name, input, require('envctl.script.api').for_terminal(ctx, root))
-  session:close()
-  return code
+  local err = require 'envctl.err'
+  local ok, result = require('envctl.task').try(function()
+    local session <close> = M.open(ctx, { trusted_only = true })
+    if not session then
+      err.raise('script_untrusted', 'the scripts of this repository are not trusted: their commands are not shown', {
+        hint = 'read them, then run `envctl script trust`',
+      })
+    end
+    session:load()
+    return session:command_list()
+  end)
+  return ok and result or {}, not ok and result or nil
 end
 
 --- Where print() of a script goes: to the notes, cleaned.
