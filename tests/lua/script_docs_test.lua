@@ -116,9 +116,15 @@ function M.test_every_name_is_there()
   for _, m in ipairs(points.module_list) do
     expect(GUIDE, '`' .. m.name .. '`', 'the guide')
   end
-  for event in pairs(shapes.hooks) do
-    expect(GUIDE, '`' .. event .. '`', 'the guide')
-    expect(STUB, "'" .. event .. "'", 'the stub')
+  local hooks = GUIDE:match '\n## Hooks\n.-\n## '
+  for _, h in ipairs(points.hook_list) do
+    expect(hooks, '| `' .. h.name .. '` |', 'the guide')
+    local row = hooks:match('\n| `' .. h.name:gsub('%.', '%%.') .. '` | ([^\n]*)')
+    lu.assertEquals(row:find('^later') == nil, h.available, h.name)
+    for field in pairs(h.available and h.ev or {}) do
+      expect(row, '`' .. field .. '`', h.name)
+    end
+    expect(STUB, "'" .. h.name .. "'", 'the stub')
   end
   for key in pairs(shapes.service.fields) do
     expect(GUIDE, '| `' .. key .. '` |', 'the guide')

@@ -71,14 +71,9 @@ local function print_point(out, p)
 end
 
 local function hook_objects()
-  local names, out = {}, json.array {}
-  local hooks = require('envctl.script.shapes').hooks
-  for name in pairs(hooks) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    out[i] = { name = name, doc = hooks[name] }
+  local out = json.array {}
+  for i, h in ipairs(require('envctl.script.points').hook_list) do
+    out[i] = { name = h.name, available = h.available, doc = h.doc, ev = h.ev }
   end
   return out
 end
@@ -115,6 +110,11 @@ local function points(ctx)
   end
   for _, p in ipairs(registry.list) do
     ctx.out.text(string.format('%-18s %s%s', p.name, p.doc, p.available and '' or ' (not asked by this envctl yet)'))
+  end
+  ctx.out.text ''
+  ctx.out.text 'Hooks, on = { … }:'
+  for _, h in ipairs(registry.hook_list) do
+    ctx.out.text(string.format('%-18s %s%s', h.name, h.doc, h.available and '' or ' (not called by this envctl yet)'))
   end
   ctx.out.text ''
   ctx.out.text 'Modules that a script can replace whole:'

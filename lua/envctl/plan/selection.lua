@@ -94,6 +94,9 @@ local function for_plan(input, result)
   elseif #input.args > 0 then
     result.reason = 'explicit_project_filters'
     result.selected = by_substring(input.args, input.discovered, result.problems)
+    for _, problem in ipairs(#plans == 0 and input.planning and result.problems or {}) do
+      problem.hint = problem.hint .. '; and there are no plan files: one is ' .. input.planning.root .. '/GROUP/NAME.md'
+    end
     return result
   end
   result.required = true

@@ -168,6 +168,7 @@ function M.remove(ctx, list, opts)
   if not opts.force then
     M.check(M.look(ctx, list))
   end
+  require('envctl.script.hooks').removing(ctx, list)
   local stopped
   stopped, opts.log_names = M.stop(ctx, list)
   local removed, failures = {}, {}

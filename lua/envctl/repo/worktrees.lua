@@ -388,7 +388,10 @@ end
 function M.create(ctx, wanted)
   local roots = ctx.roots
   local trees_root = projects.trees_root(roots, ctx.settings)
-  return meta.locked(roots, function()
+  local hooks = require 'envctl.script.hooks'
+  hooks.before_created(ctx)
+  local made, failure = {}, nil
+  meta.locked(roots, function()
     M.settle(roots)
     local list = wanted()
     choose_seeds(ctx, list)
@@ -398,20 +401,20 @@ function M.create(ctx, wanted)
       check_place(trees_root)
     end
     seed.hide(roots, trees_root, list)
-    local done, failure = {}, nil
     for _, tree in ipairs(list) do
       local ok, e = task.try(add, roots, tree)
       if ok then
-        done[#done + 1] = tree
+        made[#made + 1] = tree
       else
         failure = failure or e
       end
     end
-    if failure then
-      error(failure, 0)
-    end
-    return done
   end)
+  hooks.created(ctx, made)
+  if failure then
+    error(failure, 0)
+  end
+  return made
 end
 
 return M

@@ -1,4 +1,5 @@
---- Hooks of a repository around a start and a stop. They need trust; without scripts, or without hooks, nothing happens.
+--- Hooks of a repository around a start and a stop, and around the making and removing of worktrees. They need trust; without
+--- scripts, or without hooks, nothing happens.
 local M = {}
 
 local function run(session, ctx, event, project, ev)
@@ -65,6 +66,56 @@ function M.after_start(ctx, plan, ready)
     run(session, ctx, 'started', project, {
       project = project.name, mode = project.mode, root = project.root, services = names_of(project),
     })
+  end
+end
+
+--- Raises when worktrees cannot be made because a hook for them may not run. Awaits.
+---@param ctx envctl.Context
+function M.before_created(ctx)
+  local session = ctx:scripts()
+  if session and has(session, 'project.created') then
+    session:require_trust()
+  end
+end
+
+--- After worktrees were made. Raises hook_failed, after the hook had its turn for each of them. Awaits.
+---@param ctx envctl.Context
+---@param made envctl.NewTree[]
+function M.created(ctx, made)
+  local session = ctx:scripts()
+  if not session or not has(session, 'project.created') then
+    return
+  end
+  local failure
+  for _, tree in ipairs(made) do
+    local project = { project = tree.project, mode = 'trees', root = tree.path }
+    project.feature, project.branch, project.base, project.plan = tree.feature, tree.branch, tree.base, tree.plan
+    local ok, e = require('envctl.task').try(run, session, ctx, 'project.created', project, project)
+    if not ok and not failure then
+      e.message = tree.project .. ' is made, but its hook failed: ' .. e.message
+      e.hint = 'correct the script, then `envctl delete-worktree ' .. tree.project .. '` and make it again'
+      failure = e
+    end
+  end
+  if failure then
+    error(failure, 0)
+  end
+end
+
+--- Before worktrees are removed. Raises hook_failed: then none is. Awaits.
+---@param ctx envctl.Context
+---@param list envctl.Project[]
+function M.removing(ctx, list)
+  local session = ctx:scripts()
+  if not session or not has(session, 'worktree.removing') then
+    return
+  end
+  for _, project in ipairs(list) do
+    if not project.missing then
+      run(session, ctx, 'worktree.removing', project, {
+        project = project.name, mode = 'trees', root = project.root, branch = project.branch,
+      })
+    end
   end
 end
 

@@ -1,5 +1,5 @@
---- The registry of override points and of replaceable modules: what a script may decide, what it is given and what it has to
---- return. A point with available = false is declared for a room that this version does not have yet. Pure.
+--- The registry of override points, hooks and replaceable modules: what a script may decide or be told, what it is given and what
+--- it has to return. What has available = false is declared for a room that this version does not have yet. Pure.
 local shapes = require 'envctl.script.shapes'
 
 local M = {}
@@ -272,10 +272,53 @@ for _, m in ipairs(M.module_list) do
   M.modules[m.name] = m
 end
 
+---@class envctl.script.Hook an event that scripts are told of
+---@field name string
+---@field available boolean whether this envctl tells it
+---@field doc string
+---@field ev table<string, string> fields of ev
+
+local OF_PROJECT = { project = 'its name', mode = '"main" or "trees"', root = 'its directory' }
+
+local function event(name, doc, ev, available)
+  for field, text in pairs(ev and OF_PROJECT or {}) do
+    ev[field] = ev[field] or text
+  end
+  return { name = name, available = available ~= false, doc = doc, ev = ev or { services = 'their names' } }
+end
+
+---@type envctl.script.Hook[]
+M.hook_list = {
+  event('project.created', 'a worktree was made; nothing of it runs yet', {
+    feature = 'name of the feature', branch = 'its branch', base = 'what the branch began at',
+    plan = 'id of the plan, or nil',
+  }),
+  event('prepare', 'before the prepare steps of a project', {}, false),
+  event('before_start', 'before the first service of a project starts', {
+    services = 'names of its services', ports = 'ports by service',
+  }),
+  event('service.ready', 'a service that was started is ready', {
+    service = 'its name', port = 'its port, or nil', url = 'its URL, or nil',
+  }),
+  event('started', 'everything of a project is ready', { services = 'names of its services' }),
+  event('before_stop', 'before services are stopped'),
+  event('stopped', 'services were stopped'),
+  event('worktree.removing', 'before a worktree is removed, while it still runs; a failure keeps it', {
+    branch = 'its branch, or nil',
+  }),
+  event('test.finished', 'a test run has ended', {}, false),
+}
+
+---@type table<string, envctl.script.Hook>
+M.hooks = {}
+for _, h in ipairs(M.hook_list) do
+  M.hooks[h.name] = h
+end
+
 --- The shape of a script.
 ---@return table
 function M.shape()
-  return shapes.script(M.by_name, M.modules)
+  return shapes.script(M.by_name, M.hooks, M.modules)
 end
 
 return M

@@ -392,11 +392,17 @@ local function unused(o, path, why)
   }
 end
 
+-- What is declared for parts that this version does not have yet.
 local function dead_overrides(self)
   local out, points = {}, require 'envctl.script.points'
   for _, name in ipairs(sorted(self.overrides)) do
     for _, o in ipairs(points.by_name[name].available and {} or self.overrides[name]) do
       out[#out + 1] = unused(o, { 'override', name }, 'this envctl does not ask it yet')
+    end
+  end
+  for _, name in ipairs(sorted(self.hooks)) do
+    for _, h in ipairs(points.hooks[name].available and {} or self.hooks[name]) do
+      out[#out + 1] = unused(h, { 'on', name }, 'this envctl does not call it yet')
     end
   end
   for _, name in ipairs(sorted(self.modules)) do

@@ -203,19 +203,6 @@ local DEPENDENCY = {
   },
 }
 
---- Names of the notifications.
-M.hooks = {
-  ['project.created'] = 'a worktree was made for a project',
-  prepare = 'before the prepare steps of a project',
-  before_start = 'before the first service of a project starts',
-  ['service.ready'] = 'a service is ready',
-  started = 'everything of a project is ready',
-  before_stop = 'before services are stopped',
-  stopped = 'services were stopped',
-  ['worktree.removing'] = 'before a worktree is removed',
-  ['test.finished'] = 'a test run has ended',
-}
-
 local HOOK = {
   type = 'union', what = 'a function, or a table with run = function',
   of = {
@@ -257,11 +244,12 @@ local function map_of(known, item, what, unknown, plural)
   }
 end
 
---- The whole table. `points` and `modules` are the declared names.
+--- The whole table. What is given are the declared names.
 ---@param points table<string, any>
+---@param hooks table<string, any>
 ---@param modules table<string, any>
 ---@return table shape
-function M.script(points, modules)
+function M.script(points, hooks, modules)
   local override = { type = 'function', what = 'function(base, ctx)' }
   return {
     type = 'record', what = 'a table', required = { 'envctl' }, renamed = RENAMED,
@@ -274,7 +262,7 @@ function M.script(points, modules)
       services = { type = 'map', key = NAME, item = SERVICE, what = 'a table of services by name' },
       dependencies = { type = 'map', key = NAME, item = DEPENDENCY, what = 'a table of dependencies by name' },
       override = map_of(points, override, 'a table of functions by point', 'unknown override point', 'points'),
-      on = map_of(M.hooks, HOOK, 'a table of functions by event', 'unknown event', 'events'),
+      on = map_of(hooks, HOOK, 'a table of functions by event', 'unknown event', 'events'),
       modules = map_of(modules, ANY_MAP, 'a table of modules by name', 'unknown module', 'modules'),
       commands = {
         type = 'map', item = COMMAND_ENTRY, what = 'a table of commands by name', no_function = true,

@@ -60,10 +60,13 @@ function M.problem(kind, token, hits, known)
     }
   end
   local near = require('envctl.util.suggest').nearest(token, known)
-  local hint = #known > 0 and 'known: ' .. M.listed(known) or 'there is none'
+  local hint = 'there is none'
+  if #known > 0 then
+    hint = 'known: ' .. M.listed(known) .. (kind == 'project' and OF_PROJECTS or '')
+  end
   return {
     code = 'unknown_target', message = ('there is no %s "%s"'):format(kind, token), candidates = known,
-    hint = (near and 'did you mean ' .. near .. '? ' or '') .. hint .. (kind == 'project' and OF_PROJECTS or ''),
+    hint = (near and 'did you mean ' .. near .. '? ' or '') .. hint,
   }
 end
 

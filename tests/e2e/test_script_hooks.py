@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Hooks of `.envctl.lua` around the making and removing of worktrees: when they are called, with what, and what a failure does."""
+
+import json
+
+from lib import check, contains, equal, main, test
+
+SCRIPT = """return {
+  envctl = 1,
+  on = {
+    ["project.created"] = function(ev, host)
+      if ev.project == "app_bad-1" then
+        error("no database for " .. ev.project)
+      end
+      host.write("made.json", host.run { "sh", "-c", "pwd" }.stdout .. ev.feature .. " " .. ev.branch .. " " .. ev.base)
+    end,
+    ["worktree.removing"] = function(ev, host)
+      if host.read("keep") then
+        error("it is to be kept")
+      end
+      host.log("removing " .. ev.project .. " on " .. tostring(ev.branch))
+    end,
+  },
+}
+"""
+
+
+def prepare(w, script=SCRIPT):
+    w.services(backend="", TREES_FRONTEND_ENABLE=False, TREES_STARTUP_ENABLE=False)
+    w.write(".gitignore", "made.json\nkeep\n.envctl\n")
+    for name in ("good", "bad", "other"):
+        w.write(f"todo/plans/app/{name}.md", f"# {name}\n")
+    w.git("rm", "-q", "--cached", ".envctl")
+    w.write(".envctl.lua", script)
+    w.commit()
+
+
+def trees(w):
+    return sorted(p["name"] for p in w.envctl("list-trees", "--json", rc=0).json()["projects"])
+
+
+@test
+def made_and_removed(w):
+    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
+    prepare(w)
+    refused = w.envctl("--headless", "--plan", "good", "--json", rc=1).json()["error"]
+    equal((refused["code"], trees(w)), ("script_untrusted", []), "untrusted: nothing is made")
+    w.git("branch", "taken")
+    equal(w.envctl("import", "taken", "--json", rc=1).json()["error"]["code"], "script_untrusted", "nor imported")
+    w.envctl("script", "trust", rc=0)
+    w.envctl("--headless", "--plan", "good", rc=0)
+    root = w.repo / "trees/app_good/1"
+    equal((root / "made.json").read_text(), f"{root}\napp_good app_good-1 main", "what the hook was told, and where it ran")
+
+    # One that fails says where; the worktrees are there, and the others had their turn.
+    failed = w.envctl("--headless", "--plan", "bad,other", "--json", rc=1).json()["error"]
+    contains(failed["message"], "app_bad-1 is made, but its hook failed: .envctl.lua:6: on[\"project.created\"]: no database", "failed")
+    contains(failed["hint"], "envctl delete-worktree app_bad-1", "what to do")
+    equal(trees(w), ["app_bad-1", "app_good-1", "app_other-1"], "all are made")
+    check((w.repo / "trees/app_other/1/made.json").exists(), "the others are served")
+    w.envctl("import", "taken", rc=0)
+    check((w.repo / "trees/taken/made.json").exists(), "an imported one as well")
+
+    # Removing: a failure keeps it, and what would be lost is looked at first.
+    (root / "made.json").unlink()
+    (root / "keep").write_text("")
+    w.envctl("delete-worktree", "app_good-1", "--headless", rc=1)  # an ignored file
+    kept = w.envctl("delete-worktree", "app_good-1", "--headless", "--force", "--json", rc=1).json()["error"]
+    equal(kept["code"], "hook_failed", "the hook says no")
+    contains(kept["message"], ".envctl.lua:12: on[\"worktree.removing\"]: it is to be kept", "where")
+    check(root.is_dir(), "and it is kept")
+    (root / "keep").unlink()
+    contains(w.envctl("delete-worktree", "app_good-1", "--headless", rc=0).err, "removing app_good-1 on app_good-1", "told")
+    check(not root.exists(), "gone")
+
+    # A script that does not even load keeps nobody from removing one for good.
+    w.write(".envctl.lua", "return {\n")
+    broken = w.envctl("delete-worktree", "app_other-1", "--force", "--headless", "--json", rc=1).json()["error"]
+    equal(broken["code"], "script_invalid", "said")
+    w.envctl("delete-worktree", "app_other-1", "--force", "--headless", "--bundled", rc=0)
+    check("app_other-1" not in trees(w), "without the script")
+    names = {h["name"]: h["available"] for h in w.envctl("script", "points", "--json", rc=0).json()["hooks"]}
+    check(names["project.created"] and names["worktree.removing"], json.dumps(names))
+
+
+main()
