@@ -125,6 +125,54 @@ def commands_of_the_repository_are_listed(w):
 
 
 @test
+def old_shell_hooks(w):
+    w.configure(TREES_STARTUP_ENABLE=False)
+    nothing = w.envctl("migrate-hooks", rc=0).out
+    contains(nothing, "No legacy shell hook functions were found.\n", "nothing there")
+    contains(nothing, "A starting point for .envctl.lua:\nreturn {\n  envctl = 1,\n", "what to start from")
+    old = """BACKEND_PORT_BASE=8000
+envctl_setup_infrastructure() {
+  docker compose up -d mailhog
+}
+envctl_define_services() {
+  ENVCTL_HOOK_JSON='{"services": [{"name": "site", "cwd": "site", "command": "python3 -m http.server ${port}"}]}'
+  export ENVCTL_HOOK_JSON
+}
+"""
+    w.write(".envctl.sh", old)
+    w.write("site/index.html", "hello\n")
+    doctor = {c["id"]: c for c in w.envctl("doctor", "--json").json()["checks"]}
+    contains(doctor["hooks"]["detail"], "envctl_setup_infrastructure and envctl_define_services", "doctor")
+    dry = w.envctl("migrate-hooks", "--dry-run", rc=0).out
+    check(not (w.repo / ".envctl.lua").exists(), "a dry run writes nothing")
+    done = w.envctl("migrate-hooks", "--json", rc=0).json()
+    equal((w.repo / ".envctl.lua").read_text(), dry, "what was shown is what was written")
+    equal((done["text"], done["written"]), (dry, str(w.repo / ".envctl.lua")), "the document")
+    equal((done["found"], done["todo"]), (["envctl_setup_infrastructure", "envctl_define_services"], ["envctl_setup_infrastructure"]),
+          "which, and what is left to do")
+    equal((w.repo / ".envctl.sh").read_text(), old, "the old file stays")
+    check("hooks" not in {c["id"] for c in w.envctl("doctor", "--json").json()["checks"]}, "doctor is content")
+    contains(dry, "    --     docker compose up -d mailhog\n", "shell code is a comment")
+
+    # What is there is kept, one way or the other.
+    w.write(".envctl.lua", "-- mine\n" + dry)
+    refused = w.envctl("migrate-hooks", "--json", rc=1).json()["error"]
+    equal((refused["code"], refused["where"]), ("path_occupied", str(w.repo / ".envctl.lua")), "refused")
+    contains(w.envctl("migrate-hooks", "--force", rc=0).out, ".envctl.lua.old now", "set aside")
+    equal((w.repo / ".envctl.lua.old").read_text(), "-- mine\n" + dry, "and kept")
+
+    # And it is a script that starts what the hook stood for.
+    w.write(".envctl.lua", dry.replace("listens = false,", "listens = true,"))
+    w.envctl("script", "check", rc=0)
+    w.envctl("script", "trust", rc=0)
+    started = w.start("--json", rc=0).json()["services"]
+    equal([s["name"] for s in started], ["Main Site"], "services")
+    with urllib.request.urlopen(started[0]["url"], timeout=5) as answer:
+        equal(answer.read(), b"hello\n", "it answers")
+    w.stop_all()
+
+
+@test
 def points_and_eject(w):
     w.services()
     w.write(".envctl.lua", SCRIPT)

@@ -69,14 +69,15 @@ local function check_config(checks, settings, roots)
   end
 end
 
--- Hooks of the old tools that nothing runs any more.
+-- Hooks of the old tools that nothing runs any more. Who has a script said what to do instead.
 local function check_hooks(checks, roots)
+  if fs.stat(roots.root .. '/.envctl.lua') then
+    return
+  end
   local text = fs.read(roots.root .. '/.envctl.sh')
   local found = {}
-  for _, name in ipairs { 'envctl_define_services', 'envctl_setup_infrastructure' } do
-    if text and text:find(name .. '%s*%(%s*%)') then
-      found[#found + 1] = name
-    end
+  for i, hook in ipairs(text and require('envctl.script.migrate').find(text) or {}) do
+    found[i] = hook.name
   end
   if #found > 0 then
     add(checks, 'hooks', 'warn', '.envctl.sh defines ' .. table.concat(found, ' and ') .. ', which is not run',
