@@ -6,7 +6,8 @@ import shutil
 import time
 import urllib.request
 
-from lib import PATIENCE, TOP, check, contains, equal, main, test
+from lib import BIN, PATIENCE, TOP, check, contains, equal, main, test, wait_for
+from terminal import on_terminal
 
 SCRIPT = """return {
   envctl = 1,
@@ -170,6 +171,86 @@ envctl_define_services() {
     with urllib.request.urlopen(started[0]["url"], timeout=5) as answer:
         equal(answer.read(), b"hello\n", "it answers")
     w.stop_all()
+
+
+@test
+def console(w):
+    w.services()
+    w.write(".envctl.lua", SCRIPT)
+
+    def run(text, rc):
+        r = w.envctl("script", "repl", stdin=text, rc=rc)
+        return r.out.splitlines(), r.err.splitlines()
+
+    out, err = run("""1 + 1, "two"
+x = { 1, b = facts.command }
+for _ = 1, 2 do
+  print(x.b)
+end
+x
+explain.decision, explain.plan.projects[1].services[1].port
+script.services.api.port
+script.override["plan.ports"](function(ctx) return { api = ctx.slot } end, { slot = 7 })
+envctl.bundled("plan.ports").MAX_PORT
+:quit
+not read any more
+""", 0)
+    equal(out, ["2", '"two"', "start", "start", '{ 1, b = "start" }', '"blocked"', "18099", "18099", "{ api = 7 }", "65535"], "values")
+    equal(err, [], "nothing went wrong")
+    # What goes wrong is said, and the next line is read; for a pipe the exit code tells.
+    out, err = run("""nope.x
+x = = 1
+io.open("/etc/passwd")
+while true do end
+("x"):rep(1e9)
+function f(
+
+"still here"
+:what
+if true then
+""", 1)
+    equal(out, ['"still here"'], "it goes on")
+    for i, part in enumerate([
+        "console:1: attempt to index a nil value (global 'nope')", "console:1: unexpected symbol near '='", "io is not there for scripts",
+        "console:1: ran for 1 s", "MiB", "unfinished: function f(", "there is no :what", "  hint: :help", "unfinished: if true then",
+    ]):
+        contains(err[i], part, f"line {i}")
+    # With a script that does not load, or without one, there is still something to try.
+    w.write(".envctl.lua", "return {\n  envctl = 1,\n  services = 3,\n}\n")
+    out, err = run("explain, script\n", 0)
+    equal((out[0], err[0][:14]), ("nil", ".envctl.lua:3:"), "broken")
+    (w.repo / ".envctl.lua").unlink()
+    equal(run("facts.projects[1].name, script\n", 0)[0], ['"Main"', "nil"], "none")
+    w.envctl("script", "repl", "--json", rc=1)
+
+
+@test
+def console_on_a_terminal(w):
+    w.services()
+    w.write(".envctl.lua", "return { envctl = 1, commands = { one = { run = function() return 1 end } } }\n")
+    t = on_terminal(w, BIN, "script", "repl")
+    try:
+        def see(part):
+            wait_for(lambda: part in t.screen(), lambda: f"{part!r}; on the screen:\n{t.screen()}", 20)
+
+        see("quit ends it.\n>")
+        t.keys("script.commands.one.run", "Enter")
+        see("<function .envctl.lua:1>")
+        t.keys("for i = 1, 3 do", "Enter")
+        see("\n>>")
+        t.keys("print(i * 11) end", "Enter")
+        see("\n33\n")
+        w.write(".envctl.lua", "return { envctl = 1, commands = { two = { run = function() return 1 end } } }\n")
+        t.keys(":reload", "Enter")
+        see(":reload\n>")
+        t.keys("script.commands.one, script.commands.two", "Enter")
+        see("\nnil\n{ run = <function")
+        t.keys("nope()", "Enter")
+        see("console:1: attempt to call a nil value")
+        t.keys(":quit", "Enter")
+        equal(t.exit_code(), 0, "exit code: somebody saw what went wrong")
+    finally:
+        t.close()
 
 
 @test

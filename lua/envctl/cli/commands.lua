@@ -285,16 +285,16 @@ M.list = {
   },
   {
     name = 'script', section = 'Set up', class = 'utility', groups = { 'script' }, args = 'words',
-    summary = 'check, trust and look into .envctl.lua', usage = 'script check|points|eject|trust|untrust|status',
+    summary = 'check, trust and look into .envctl.lua', usage = 'script check|points|eject|repl|trust|untrust|status',
     examples = { 'envctl script check', 'envctl script trust' },
   },
   {
     name = 'migrate-hooks', section = 'Set up', class = 'utility', reference = true, groups = { 'force', 'dry' },
     summary = 'turn old shell hooks into .envctl.lua', usage = 'migrate-hooks [--force] [--dry-run]',
     examples = { 'envctl migrate-hooks --dry-run', 'envctl migrate-hooks' },
-    detail = 'Reads the functions envctl_setup_infrastructure and envctl_define_services of .envctl.sh. What they say as '
-      .. 'data is said in the words of .envctl.lua; shell code is put in comments beside the place where its meaning '
-      .. 'belongs. .envctl.sh is never changed; with --force a .envctl.lua that is there is set aside, not overwritten.',
+    detail = 'Reads the functions envctl_setup_infrastructure and envctl_define_services of .envctl.sh. What they say '
+      .. 'as data is said in the words of .envctl.lua; shell code is put in comments beside the place where its '
+      .. 'meaning belongs. .envctl.sh is never changed; with --force a .envctl.lua that is there is set aside.',
   },
   {
     name = 'completion', section = 'Set up', class = 'utility', repo = 'none', groups = {}, args = 'shell',

@@ -1,10 +1,10 @@
---- script points|check|eject|trust|untrust|status: for the people who write .envctl.lua.
+--- script points|check|eject|repl|trust|untrust|status: for the people who write .envctl.lua.
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 
 local M = {}
 
-local SUBCOMMANDS = { 'check', 'eject', 'points', 'status', 'trust', 'untrust' }
+local SUBCOMMANDS = { 'check', 'eject', 'points', 'repl', 'status', 'trust', 'untrust' }
 
 local function document(ctx, name, fields)
   fields.schema = 'envctl.script_' .. name .. '.v1'
@@ -269,8 +269,25 @@ local function eject(ctx)
   return 0
 end
 
+local function repl(ctx)
+  no_words(ctx, 'repl', 0)
+  if ctx.out.is_json then
+    err.raise('invalid_value', '`script repl` prints no JSON', {
+      hint = 'envctl.bundled("util.json").encode_line(value) makes some',
+    })
+  end
+  return require('envctl.script.console').run(function()
+    local route = {}
+    for k, v in pairs(ctx.route) do
+      route[k] = v
+    end
+    route.command, route.args, route.projects = 'start', {}, {}
+    return require('envctl.context').new(route, ctx.out)
+  end)
+end
+
 local HANDLERS = {
-  check = check, eject = eject, points = points, status = status, trust = trust, untrust = untrust,
+  check = check, eject = eject, points = points, repl = repl, status = status, trust = trust, untrust = untrust,
 }
 
 ---@param ctx table

@@ -4,6 +4,7 @@ local confine = require 'envctl.host.confine'
 local wire = require 'envctl.script.wire'
 local export = require 'envctl.script.export'
 local sandbox = require 'envctl.script.sandbox'
+local show = require 'envctl.script.show'
 
 local M = {}
 
@@ -202,7 +203,7 @@ function ops.layer(self, message)
     error(why, 0)
   end
   local value = chunk()
-  self.loading = false
+  self.loading, self.values[message.layer] = false, value
   if value == nil then
     error(export.problem { message = 'returns nothing', hint = 'a script ends in: return { envctl = 1, … }' }, 0)
   end
@@ -357,6 +358,48 @@ function ops.act(self, message)
   return { value = export.value(self.box.exporter, result, { path = message.path }) }
 end
 
+-- The console's environment: what scripts have, what the parent knows, and what the scripts return.
+function ops.bind(self, message)
+  local loaded = {}
+  self.console = sandbox.environment(setmetatable({
+    include = function()
+      error('envctl.include works only in a script', 2)
+    end,
+    bundled = function(module)
+      return self:bundled(loaded, module)
+    end,
+  }, { __index = self.box }))
+  for name, value in next, message.values do
+    rawset(self.console, name, wire.plain(wire.from_exact(value, sandbox.array)))
+  end
+  rawset(self.console, 'script', self.values.script)
+  rawset(self.console, 'scripts', self.values)
+  return { value = {} }
+end
+
+local function where_is(fn)
+  local info = debug.getinfo(fn, 'S')
+  return info.what ~= 'C' and info.source:sub(1, 1) == '=' and info.source:sub(2) .. ':' .. info.linedefined or nil
+end
+
+function ops.eval(self, message)
+  local chunk = load('return ' .. message.text, '=console', 't', self.console)
+  if not chunk then
+    local why
+    chunk, why = load(message.text, '=console', 't', self.console)
+    if not chunk and why:find "<eof>'?$" then
+      return { value = { incomplete = true, values = {} } }
+    elseif not chunk then
+      error(why, 0)
+    end
+  end
+  local results, values = table.pack(chunk()), {}
+  for i = 1, results.n do
+    values[i] = wire.pack(show.value(results[i], where_is))
+  end
+  return { value = { values = values } }
+end
+
 --- Serves one request.
 function Child:serve(message)
   local op = ops[message.op]
@@ -383,7 +426,7 @@ end
 
 local function new_child()
   local self = setmetatable({
-    functions = {}, ids = {}, files = {}, included = {}, loading = false, logged = 0, last_id = 0,
+    functions = {}, ids = {}, files = {}, included = {}, values = {}, loading = false, logged = 0, last_id = 0,
   }, Child)
   local numbers, count = setmetatable({}, { __mode = 'k' }), 0
   self.box = {
