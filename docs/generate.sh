@@ -52,5 +52,6 @@ esac
 
 document commands docs/reference/commands.md
 document config docs/reference/config.md
+document scripting docs/reference/scripting.md
 document man docs/man/envctl.1
 exit "$stale"

@@ -1,4 +1,4 @@
--- docs/scripting.md and the stub for editors say what the code does: every recipe is run, every name is there.
+-- docs/scripting.md, the reference and the stub for editors say what the code does: every recipe is run, every name is there.
 local lu = require 'luaunit'
 local fs = require 'envctl.host.fs'
 local task = require 'envctl.task'
@@ -10,6 +10,7 @@ local M = {}
 
 local TOP = rawget(_G, 'ENVCTL_SOURCE_DIR')
 local GUIDE = assert(fs.read(TOP .. '/docs/scripting.md'))
+local REFERENCE = assert(fs.read(TOP .. '/docs/reference/scripting.md'))
 local STUB = assert(fs.read(TOP .. '/lua/_meta/envctl/script.lua'))
 
 -- The Lua blocks, as {name of the file or nil, text}.
@@ -103,36 +104,23 @@ end
 
 function M.test_every_name_is_there()
   for _, p in ipairs(points.list) do
-    expect(GUIDE, '| `' .. p.name .. '` |', 'the guide')
+    expect(REFERENCE, '\n### ' .. p.name .. '\n', 'the reference')
     expect(STUB, "'" .. p.name .. "'", 'the stub')
-    local row = GUIDE:match('\n| `' .. p.name:gsub('%.', '%%.') .. '` | ([^\n]*)')
-    lu.assertEquals(row:find('^later') == nil, p.available, p.name)
-    for field in pairs(p.input) do
-      if field ~= '…' then
-        expect(row, '`' .. field .. '`', p.name)
-      end
-    end
+    expect(p.available and GUIDE or p.name, p.name, 'the guide')
   end
   for _, m in ipairs(points.module_list) do
-    expect(GUIDE, '`' .. m.name .. '`', 'the guide')
+    expect(REFERENCE, '\n### ' .. m.name .. '\n', 'the reference')
   end
-  local hooks = GUIDE:match '\n## Hooks\n.-\n## '
   for _, h in ipairs(points.hook_list) do
-    expect(hooks, '| `' .. h.name .. '` |', 'the guide')
-    local row = hooks:match('\n| `' .. h.name:gsub('%.', '%%.') .. '` | ([^\n]*)')
-    lu.assertEquals(row:find('^later') == nil, h.available, h.name)
-    for field in pairs(h.available and h.ev or {}) do
-      expect(row, '`' .. field .. '`', h.name)
-    end
+    expect(REFERENCE, '| `' .. h.name .. '` |', 'the reference')
     expect(STUB, "'" .. h.name .. "'", 'the stub')
   end
-  for key in pairs(shapes.service.fields) do
-    expect(GUIDE, '| `' .. key .. '` |', 'the guide')
-    expect(STUB, '---@field ' .. key .. '?', 'the stub')
-  end
-  for key in pairs(shapes.dependency.fields) do
-    expect(GUIDE, '`' .. key .. '`', 'the guide')
-    expect(STUB, '---@field ' .. key .. '?', 'the stub')
+  for _, list in ipairs { shapes.service.fields, shapes.dependency.fields } do
+    for key, field in pairs(list) do
+      expect(REFERENCE, '| `' .. key .. '` |', 'the reference')
+      expect(STUB, '---@field ' .. key .. '?', 'the stub')
+      lu.assertNotNil(field.doc, key)
+    end
   end
   for key in pairs(points.shape().fields) do
     expect(STUB, '---@field ' .. key, 'the stub')

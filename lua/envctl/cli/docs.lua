@@ -1,4 +1,5 @@
---- The generated documents: reference of commands and of configuration keys, and the manual page. docs/generate.sh writes them.
+--- The generated documents: references of commands, configuration keys and scripts, and the manual page. docs/generate.sh writes
+--- them.
 local commands = require 'envctl.cli.commands'
 local flags = require 'envctl.cli.flags'
 local help = require 'envctl.cli.help'
@@ -288,12 +289,18 @@ function M.man()
   return table.concat(out, '\n') .. '\n'
 end
 
+--- docs/reference/scripting.md
+---@return string
+function M.scripting()
+  return require('envctl.script.reference').text(NOTE)
+end
+
 --- The hidden command `__docs NAME`.
----@param name string 'commands' | 'config' | 'man'
+---@param name string 'commands' | 'config' | 'man' | 'scripting'
 ---@return integer exit code
 function M.run(name)
   local sys = require 'envctl.host.sys'
-  local make = ({ commands = M.commands, config = M.config, man = M.man })[name or '']
+  local make = ({ commands = M.commands, config = M.config, man = M.man, scripting = M.scripting })[name or '']
   if not make then
     sys.write(2, 'envctl: __docs is internal to docs/generate.sh\n')
     return 1

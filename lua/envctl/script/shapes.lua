@@ -1,5 +1,5 @@
---- The shape of what .envctl.lua returns: one table, from which the checks, the messages and the reference in docs/scripting.md
---- come. Pure.
+--- The shape of what .envctl.lua returns: one table, from which the checks, the messages and the reference in
+--- docs/reference/scripting.md come. Pure.
 local API = require('envctl.script.wire').API
 
 local M = {}
@@ -8,6 +8,15 @@ local function string_of(what, opts)
   opts = opts or {}
   opts.type, opts.what = 'string', what
   return opts
+end
+
+-- A copy of a shape that says what the field is for.
+local function doc(text, shape)
+  local out = { doc = text }
+  for k, v in pairs(shape) do
+    out[k] = v
+  end
+  return out
 end
 
 local PORT = { type = 'integer', min = 1, max = 65535 }
@@ -104,12 +113,12 @@ local READY = {
 local HEALTH = {
   type = 'record', exclusive = { 'tcp', 'http', 'command' }, one_of = true,
   fields = {
-    tcp = BOOLEAN,
-    http = string_of('a path', { test = url_path_problem }),
-    command = COMMAND,
-    every_ms = { type = 'integer', min = 500, max = 86400000 },
-    timeout_ms = { type = 'integer', min = 1, max = 600000 },
-    failures = { type = 'integer', min = 1, max = 100 },
+    tcp = { type = 'boolean', doc = 'the port is open' },
+    http = string_of('a path', { test = url_path_problem, doc = 'a GET of the path answers 2xx or 3xx' }),
+    command = { type = 'union', what = COMMAND.what, of = COMMAND.of, doc = 'the command exits with 0' },
+    every_ms = { type = 'integer', min = 500, max = 86400000, doc = 'how often' },
+    timeout_ms = { type = 'integer', min = 1, max = 600000, doc = 'how long one check may take' },
+    failures = { type = 'integer', min = 1, max = 100, doc = 'how many in a row make it unhealthy' },
   },
 }
 
@@ -118,24 +127,15 @@ local PREPARE = {
   item = {
     type = 'record', required = { 'command' },
     fields = {
-      name = { type = 'string' },
-      command = COMMAND,
-      shell = BOOLEAN,
-      dir = DIR,
-      inputs = TEXTS,
-      timeout_ms = MS,
+      name = doc('what it is called in messages', { type = 'string' }),
+      command = doc('what runs', COMMAND),
+      shell = doc('run the command with sh -c', BOOLEAN),
+      dir = doc('where; the default is that of the service', DIR),
+      inputs = doc('files that it depends on: it is left out while they are the same', TEXTS),
+      timeout_ms = doc('how long it may take', MS),
     },
   },
 }
-
--- A copy of a shape that says what the field is for.
-local function doc(text, shape)
-  local out = { doc = text }
-  for k, v in pairs(shape) do
-    out[k] = v
-  end
-  return out
-end
 
 local SERVICE = {
   type = 'record', what = 'a table that describes the service',
@@ -168,13 +168,18 @@ local SERVICE = {
       of = { { type = 'string', what = 'a path', test = path_problem }, { type = 'function' } },
     }),
     test = doc('how `envctl test` tests it', {
-      type = 'record', required = { 'command' }, fields = { command = COMMAND, dir = DIR, timeout_ms = MS },
+      type = 'record', required = { 'command' }, fields = {
+        command = doc('what runs', COMMAND), dir = doc('where; the default is that of the service', DIR),
+        timeout_ms = doc('how long it may take', MS),
+      },
     }),
     stop = doc('how it is asked to end', {
       type = 'record',
       fields = {
-        signal = { type = 'enum', values = { 'TERM', 'INT', 'QUIT', 'HUP', 'USR1', 'USR2', 'KILL' } },
-        timeout_ms = { type = 'integer', min = 0, max = 600000 },
+        signal = {
+          type = 'enum', values = { 'TERM', 'INT', 'QUIT', 'HUP', 'USR1', 'USR2', 'KILL' }, doc = 'the first signal',
+        },
+        timeout_ms = { type = 'integer', min = 0, max = 600000, doc = 'how long after it KILL follows' },
       },
     }),
   },
@@ -255,17 +260,22 @@ function M.script(points, hooks, modules)
     type = 'record', what = 'a table', required = { 'envctl' }, renamed = RENAMED,
     fields = {
       envctl = {
-        type = 'integer', min = API, max = API, no_function = true,
+        type = 'integer', min = API, max = API, no_function = true, doc = 'the version of the script API; needed',
         hint = 'write envctl = 1: the version of the script API; a newer envctl may know others',
       },
       config = doc('settings, as in `config --stdin-json`', CONFIG),
-      services = { type = 'map', key = NAME, item = SERVICE, what = 'a table of services by name' },
-      dependencies = { type = 'map', key = NAME, item = DEPENDENCY, what = 'a table of dependencies by name' },
-      override = map_of(points, override, 'a table of functions by point', 'unknown override point', 'points'),
-      on = map_of(hooks, HOOK, 'a table of functions by event', 'unknown event', 'events'),
-      modules = map_of(modules, ANY_MAP, 'a table of modules by name', 'unknown module', 'modules'),
+      services = doc('what runs', { type = 'map', key = NAME, item = SERVICE, what = 'a table of services by name' }),
+      dependencies = doc('what services need', {
+        type = 'map', key = NAME, item = DEPENDENCY, what = 'a table of dependencies by name',
+      }),
+      override = doc('decisions',
+        map_of(points, override, 'a table of functions by point', 'unknown override point', 'points')),
+      on = doc('hooks', map_of(hooks, HOOK, 'a table of functions by event', 'unknown event', 'events')),
+      modules = doc('parts of envctl',
+        map_of(modules, ANY_MAP, 'a table of modules by name', 'unknown module', 'modules')),
       commands = {
-        type = 'map', item = COMMAND_ENTRY, what = 'a table of commands by name', no_function = true,
+        doc = 'commands of your own: `{ help, usage, run = function(ctx, host), timeout_ms }`', type = 'map',
+        item = COMMAND_ENTRY, what = 'a table of commands by name', no_function = true,
         key = { pattern = '^%l[%l%d-]*$', what = 'expected a name of lower-case letters, digits and -' },
       },
     },
