@@ -6,7 +6,8 @@
 #   tests/run.sh e2e:test_logs   one file of the end-to-end tests
 #
 # Every suite runs with a home, a state directory and a runtime root of its own below a temporary directory that is removed at
-# the end. A suite that could not run counts as failed. Nothing is retried.
+# the end. A suite that could not run counts as failed. A single test that this machine cannot run (containers without a daemon) says so
+# in a line of its own, and counts as neither. Nothing is retried.
 set -u
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -53,6 +54,7 @@ trap 'exit 143' TERM
 
 passed=0
 failed=0
+skipped=0
 
 # Inside a suite: one check more. Usage: check NAME COMMAND…; its output is shown when it fails.
 check() {
@@ -68,10 +70,10 @@ check() {
   rm -f "$log"
 }
 
-# Runs a suite function, shows what failed, adds its counts up. Suites print lines that begin with "ok " or "FAIL ", or whole
+# Runs a suite function, shows what failed, adds its counts up. Suites print lines that begin with "ok ", "skip " or "FAIL ", or whole
 # results of a runner that closes with "N passed, N failed".
 run_suite() {
-  local name=$1 argument=${2:-} log began seconds ok bad
+  local name=$1 argument=${2:-} log began seconds ok bad left
   log=$work/log/$name.txt
   began=$SECONDS
   # In a subshell, so that a suite cannot change the others' environment; in the background, so that a signal to us is not kept
@@ -85,18 +87,21 @@ run_suite() {
   seconds=$((SECONDS - began))
   ok=$(grep -c '^ok ' "$log")
   bad=$(grep -c '^FAIL ' "$log")
+  left=$(grep -c '^skip ' "$log")
   if [ $((ok + bad)) = 0 ]; then
     echo "FAIL $name: ran no test" >>"$log"
     bad=1
   fi
   passed=$((passed + ok))
   failed=$((failed + bad))
+  skipped=$((skipped + left))
   if [ "$bad" != 0 ]; then
     echo "--- $name"
     # The failures with what belongs to them: indented lines and comments.
-    awk '/^FAIL /{show = 1} /^ok /{show = 0} show' "$log" | head -n 400
+    awk '/^FAIL /{show = 1} /^(ok|skip) /{show = 0} show' "$log" | head -n 400
     echo "---"
   fi
+  grep '^skip ' "$log"
   printf '%-10s %4d passed, %d failed (%d s)\n' "$name" "$ok" "$bad" "$seconds"
 }
 
@@ -306,6 +311,7 @@ main() {
     esac
   done
   echo "$((SECONDS - began)) s"
+  [ "$skipped" = 0 ] || echo "$skipped could not run on this machine, see the lines that begin with skip"
   echo "$passed passed, $failed failed"
   [ "$failed" = 0 ] && [ "$passed" != 0 ]
 }

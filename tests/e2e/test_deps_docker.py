@@ -7,7 +7,7 @@ import socket
 
 from deps import Data, argvs, components, configure, files_with, get
 from docker_lib import POSTGRES, daemon, images
-from lib import Proc, check, contains, equal, listens, main, test, wait_for
+from lib import Skipped, Proc, check, contains, equal, listens, main, test, wait_for
 
 
 def backend_url(w):
@@ -21,8 +21,6 @@ def containers(docker, *args):
 @test
 def in_containers(w):
     with Data(w) as data, daemon(w) as docker:
-        if not docker:
-            return
         images(docker)
         # Strangers with names and labels that look alike.
         docker("volume", "create", "envctl-postgres-Main")
@@ -76,7 +74,7 @@ def in_containers(w):
 def a_daemon_that_is_not_there_or_hangs(w):
     with Data(w):
         if not shutil.which("docker"):
-            return
+            raise Skipped("there is no docker command")
         configure(w, postgres=False, ENVCTL_REDIS_PROVIDER="docker")
         w.env["DOCKER_HOST"] = f"unix://{w.base}/none.sock"
         failed = w.envctl("start", "--headless", "--json", rc=1).json()["error"]

@@ -16,9 +16,9 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv=None, make_store=Store.with_demo_products):
     args = parse_args(argv)
-    server = make_server(args.host, args.port, Store.with_demo_products())
+    server = make_server(args.host, args.port, make_store())
 
     def stop(signum, _frame):
         # shutdown() waits for serve_forever() to return, which runs in this very thread: so ask from another one.

@@ -7,7 +7,7 @@ local names = require 'envctl.state.names'
 local M = {}
 
 -- For servers that refuse root: their user cannot walk into the 0700 directories of root.
-local ROOT_BASE = '/var/lib/envctl'
+local ROOT_BASE, ROOT_STATE = '/var/lib/envctl', '/root/.local/state/envctl'
 
 ---@class envctl.deps.User
 ---@field name string
@@ -43,7 +43,20 @@ function M.base(settings, paths, root)
   if configured then
     return require('envctl.util.path').absolute(configured, root, sys.home())
   end
-  return sys.geteuid() == 0 and ROOT_BASE or paths.durable_root .. '/data'
+  if sys.geteuid() ~= 0 then
+    return paths.durable_root .. '/data'
+  end
+  return M.root_base(paths.durable_root)
+end
+
+--- Where root keeps data: a directory for each durable root, since two of them may have scopes of the same name.
+---@param durable_root string
+---@return string
+function M.root_base(durable_root)
+  if durable_root == ROOT_STATE then
+    return ROOT_BASE
+  end
+  return ROOT_BASE .. '/at-' .. require('envctl.host.hash').sha256(durable_root):sub(1, 12)
 end
 
 --- Directory of one dependency of one project. `shared` ones belong to the repository.

@@ -32,6 +32,25 @@ DEMO_PRODUCTS = (
 )
 
 
+def check_quantity(quantity):
+    if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
+        raise Refused("quantity: expected an integer of at least 0")
+
+
+def check_stock(product, quantity):
+    if quantity > product.stock:
+        raise Refused(f"only {product.stock} of {product.name} left")
+
+
+def view(cart_id, lines):
+    """A cart as clients see it. `lines` are pairs of Product and quantity."""
+    items = [
+        {"product": p.id, "name": p.name, "quantity": quantity, "price_cents": p.price_cents * quantity}
+        for p, quantity in lines
+    ]
+    return {"id": cart_id, "items": items, "total_cents": sum(i["price_cents"] for i in items)}
+
+
 class Store:
     def __init__(self, products=()):
         self._lock = threading.Lock()
@@ -62,13 +81,10 @@ class Store:
 
     def set_quantity(self, cart_id, product_id, quantity):
         """Puts `quantity` of a product into the cart; 0 takes it out."""
-        if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
-            raise Refused("quantity: expected an integer of at least 0")
+        check_quantity(quantity)
         with self._lock:
             lines = self._lines(cart_id)
-            product = self._product(product_id)
-            if quantity > product.stock:
-                raise Refused(f"only {product.stock} of {product.name} left")
+            check_stock(self._product(product_id), quantity)
             if quantity:
                 lines[product_id] = quantity
             else:
@@ -82,9 +98,7 @@ class Store:
             if not lines:
                 raise Refused("the cart is empty")
             for product_id, quantity in lines.items():
-                product = self._product(product_id)
-                if quantity > product.stock:
-                    raise Refused(f"only {product.stock} of {product.name} left")
+                check_stock(self._product(product_id), quantity)
             order = self._view(cart_id)
             for product_id, quantity in lines.items():
                 self._products[product_id].stock -= quantity
@@ -106,15 +120,4 @@ class Store:
             raise NotFound(f"no cart {cart_id!r}") from None
 
     def _view(self, cart_id):
-        items = []
-        for product_id, quantity in self._lines(cart_id).items():
-            product = self._product(product_id)
-            items.append(
-                {
-                    "product": product_id,
-                    "name": product.name,
-                    "quantity": quantity,
-                    "price_cents": product.price_cents * quantity,
-                }
-            )
-        return {"id": cart_id, "items": items, "total_cents": sum(i["price_cents"] for i in items)}
+        return view(cart_id, [(self._product(p), quantity) for p, quantity in self._lines(cart_id).items()])
