@@ -400,12 +400,19 @@ function M.gather(ctx, opts)
   end
   if facts.config.startup_enabled then
     local off = switched_off(flags)
+    local preparing = {
+      paths = ctx.paths, path = require('envctl.host.sys').getenv 'PATH', off = flags.no_prepare,
+      again = flags.refresh_cache, fast = flags.fast, resuming = command == 'resume',
+    }
     for i, project in ipairs(facts.selection.selected) do
       facts.projects[i] = detected(facts, project, settings, off, ctx:scripts())
       facts.projects[i].worktree = ctx.created and ctx.created[project.name] or nil
     end
     for _, tree in ipairs(facts.selection.trees or {}) do
       facts.projects[#facts.projects + 1] = detected_new(ctx, facts, tree, settings, off)
+    end
+    for _, project in ipairs(facts.projects) do
+      require('envctl.prepare.steps').decide(project, project.services, preparing)
     end
     if #(facts.selection.trees or {}) > 0 then
       -- In the order in which they will be found.

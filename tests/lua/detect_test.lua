@@ -321,16 +321,18 @@ function M.test_react_scripts_get_a_host()
   lu.assertEquals({ f.env.HOST, f.env.BROWSER, f.framework }, { '127.0.0.1', 'none', 'react-scripts' })
 end
 
-function M.test_missing_packages_are_said()
+function M.test_packages_are_a_step()
   local tree = { ['frontend/package.json'] = '{"scripts": {"dev": "vite"}, "devDependencies": {"vite": "5"}}',
     ['frontend/package-lock.json'] = '' }
   local found, result = run(tree)
-  lu.assertEquals(found.frontend.prepare[1].command, { 'npm', 'ci' })
-  lu.assertStrContains(result.warnings[1].message, 'node_modules` is missing')
-  tree['frontend/node_modules/x'] = ''
-  found, result = run(tree)
-  lu.assertStrContains(found.frontend.prepare[1].skip_reason, 'exists')
+  lu.assertEquals(found.frontend.prepare, { {
+    name = 'install', command = { 'npm', 'ci' }, inputs = { 'package.json', 'package-lock.json', 'npm-shrinkwrap.json' },
+    outputs = { 'node_modules' }, key = 'npm install',
+  } })
   lu.assertEquals(#result.warnings, 0)
+  -- What the root of a workspace has installed is not installed once more below.
+  tree['frontend/package-lock.json'], tree['node_modules/x'] = nil, ''
+  lu.assertStrContains(run(tree).frontend.prepare[1].skip_reason, '`node_modules` exists')
 end
 
 function M.test_the_frontend_is_told_where_the_backend_is()

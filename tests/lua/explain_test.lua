@@ -58,7 +58,7 @@ local function context(route, world)
   return {
     scripts = function() end,
     route = r, settings = settings, out = out, roots = { root = '/nowhere/repo', execution_root = '/nowhere/repo' },
-    paths = { scope_id = 'repo-1', scope_dir = '/nowhere/scope' },
+    paths = { scope_id = 'repo-1', scope_dir = '/nowhere/scope', durable_root = '/nowhere', durable_scope = '/nowhere/scope' },
   }, printed
 end
 

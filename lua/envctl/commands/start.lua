@@ -45,6 +45,7 @@ local function apply(ctx, view)
       plan = document.plan,
       secrets = secrets,
       env = base_env(ctx),
+      one_by_one = ctx.settings:get 'ENVCTL_SERVICE_PREP_PARALLEL' == false or nil,
     }, function(event)
       if event.phase == 'ready' then
         ready[#ready + 1] = event

@@ -7,7 +7,7 @@ local names = require 'envctl.state.names'
 local M = {}
 
 -- For servers that refuse root: their user cannot walk into the 0700 directories of root.
-local ROOT_BASE, ROOT_STATE = '/var/lib/envctl', '/root/.local/state/envctl'
+local ROOT_BASE = '/var/lib/envctl'
 
 ---@class envctl.deps.User
 ---@field name string
@@ -53,10 +53,7 @@ end
 ---@param durable_root string
 ---@return string
 function M.root_base(durable_root)
-  if durable_root == ROOT_STATE then
-    return ROOT_BASE
-  end
-  return ROOT_BASE .. '/at-' .. require('envctl.host.hash').sha256(durable_root):sub(1, 12)
+  return ROOT_BASE .. '/' .. require('envctl.host.hash').sha256(durable_root):sub(1, 12)
 end
 
 --- Directory of one dependency of one project. `shared` ones belong to the repository.

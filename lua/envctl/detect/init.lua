@@ -91,6 +91,8 @@ local function find_in(files, settings, service, place, taken)
     local found = require('envctl.detect.python').detect(files, place.dir, {
       only_servers = place.fallback,
       python = settings:get 'PYTHON_BIN',
+      migrations = settings:get 'ENVCTL_BACKEND_MIGRATIONS_ON_STARTUP',
+      strict = settings:get 'ENVCTL_BACKEND_BOOTSTRAP_STRICT',
     })
     if found then
       return found

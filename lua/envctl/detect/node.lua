@@ -224,23 +224,27 @@ local function needs_packages(package)
   return false
 end
 
--- Returns the prepare list, and a warning when packages are missing.
+-- The prepare list. What a workspace has installed above is its own affair.
 local function install_step(files, dir, package, manager)
   if not needs_packages(package) then
     return {}
   end
-  local locked = false
+  -- Installing may write the lock file, and is another command from then on, but not another installation.
+  local inputs, locked = { 'package.json' }, false
   for _, lock in ipairs(LOCKS) do
-    locked = locked or lock.manager == manager and files:is_file(join(dir, lock.file))
-  end
-  local command = INSTALL[manager][locked and 'locked' or 'free']
-  for _, where in ipairs { join(dir, 'node_modules'), 'node_modules' } do
-    if files:is_dir(where) then
-      return { { name = 'install', command = command, skip_reason = '`' .. where .. '` exists' } }
+    if lock.manager == manager then
+      inputs[#inputs + 1] = lock.file
+      locked = locked or files:is_file(join(dir, lock.file))
     end
   end
-  local text = '`' .. join(dir, 'node_modules') .. '` is missing; run `' .. table.concat(command, ' ') .. '` there'
-  return { { name = 'install', command = command, skip_reason = 'envctl does not install packages yet' } }, text
+  local step = {
+    name = 'install', command = INSTALL[manager][locked and 'locked' or 'free'], inputs = inputs,
+    outputs = { 'node_modules' }, key = manager .. ' install',
+  }
+  if dir ~= '' and not locked and files:is_dir('node_modules') then
+    step.skip_reason = '`node_modules` exists'
+  end
+  return { step }
 end
 
 local function missing_program(name, file)
@@ -304,10 +308,8 @@ local function with_script(files, dir, package, name, text)
   if cra then
     env = { HOST = '127.0.0.1', BROWSER = 'none' }
   end
-  local prepare, missing = install_step(files, dir, package, manager)
-  local warnings = {}
-  warnings[#warnings + 1] = warning
-  warnings[#warnings + 1] = missing
+  local prepare = install_step(files, dir, package, manager)
+  local warnings = { warning }
   local line = line_of_script(files, rel, name)
   local what = '`' .. rel .. (line and ':' .. line or '') .. '` has the script `' .. name .. '`'
   local framework = server and server.name or cra and 'react-scripts' or 'node'

@@ -66,7 +66,8 @@ end
 ---@field argv string[] what comes before '-m' or a script
 ---@field manager string
 ---@field why string
----@field installed boolean the packages have a place of their own
+---@field venv string? interpreter of a virtual environment, relative to the project
+---@field lock string? name of the file that says what to install
 ---@field missing boolean? no interpreter at all
 ---@field install string[]? command that would install
 
@@ -90,22 +91,25 @@ function M.runner(files, dir, deps, preferred)
   local venv = venv_python(files, dir)
   if venv then
     local why = '`' .. venv .. '`'
-    return { argv = { files:path(venv) }, manager = manager, why = why, installed = true, install = install }
+    return {
+      argv = { files:path(venv) }, manager = manager, why = why, install = install, venv = venv,
+      lock = tool and tool.lock,
+    }
   end
   if tool and available then
     return {
       argv = { tool.tool, 'run', 'python' },
       manager = manager,
       why = '`' .. lock .. '` and ' .. tool.tool .. ' on PATH',
-      installed = false,
       install = install,
+      lock = tool.lock,
     }
   end
   local python, why = system_python(files, preferred)
   if tool then
     why = why .. ' (`' .. lock .. '` asks for ' .. tool.tool .. ', which is not on PATH)'
   end
-  return { argv = { python or 'python3' }, manager = manager, why = why, installed = false, missing = not python }
+  return { argv = { python or 'python3' }, manager = manager, why = why, missing = not python }
 end
 
 local function concat(...)
@@ -191,20 +195,59 @@ local function django(files, dir)
   end
 end
 
-local function install_step(runner, deps, dir)
-  local command = runner.install
-  if not command and runner.manager == 'pip' and deps.requirements then
-    local inner = deps.requirements:sub(dir == '' and 1 or #dir + 2)
-    command = concat(runner.argv, { '-m', 'pip', 'install', '-r', inner })
+-- Files below the directory, as a step names them.
+local function below(dir, file)
+  return file and (dir == '' and file or file:sub(1, #dir + 1) == dir .. '/' and file:sub(#dir + 2)) or nil
+end
+
+local function install_step(files, runner, deps, dir)
+  local requirements = below(dir, deps.requirements)
+  if runner.install then
+    local inputs = {}
+    for _, name in ipairs { 'pyproject.toml', 'requirements.txt', runner.lock or '' } do
+      inputs[#inputs + 1] = files:is_file(join(dir, name)) and name or nil
+    end
+    local outputs = runner.venv and below(dir, runner.venv) and { below(dir, runner.venv) }
+      or runner.manager == 'uv' and { '.venv' } or nil
+    return { { name = 'install', command = runner.install, inputs = inputs, outputs = outputs } }
+  elseif runner.manager == 'pip' and requirements then
+    local command = concat(runner.argv, { '-m', 'pip', 'install', '-r', requirements })
+    local step = { name = 'install', command = command, inputs = { requirements } }
+    if runner.venv and below(dir, runner.venv) then
+      step.outputs = { below(dir, runner.venv) }
+    elseif runner.venv then
+      step.skip_reason = '`' .. runner.venv .. '` is not the service\'s own'
+    else
+      step.skip_reason = 'there is no virtual environment; with one (python3 -m venv .venv) it is kept up to date'
+    end
+    return { step }
   end
-  if not command then
-    return {}
+  return {}
+end
+
+local ALEMBIC = { 'alembic.ini', 'alembic/versions', 'migrations/versions' }
+
+-- Migrations run at every start, when they are wanted at all: whether there is something to do, only the database knows.
+local function migrate_step(files, dir, runner, framework, opts, manage)
+  if not opts.migrations then
+    return nil
   end
-  local reason = runner.installed and 'the virtual environment exists' or 'envctl does not install packages yet'
-  return { { name = 'install', command = command, skip_reason = reason } }
+  local step = { name = 'migrate', always = true, optional = not opts.strict or nil, timeout_ms = 300000 }
+  if framework == 'django' then
+    step.command = concat(runner.argv, { manage, 'migrate', '--noinput' })
+    return step
+  end
+  for _, name in ipairs(ALEMBIC) do
+    if files:is_file(join(dir, name)) or files:is_dir(join(dir, name)) then
+      step.command = concat(runner.argv, { '-m', 'alembic', 'upgrade', 'head' })
+      return step
+    end
+  end
 end
 
 local function result(files, dir, deps, framework, command, evidence, where)
+  local prepare = install_step(files, command.runner, deps, dir)
+  prepare[#prepare + 1] = migrate_step(files, dir, command.runner, framework, command.opts, command.manage)
   local runner = command.runner
   local parts = {}
   for _, text in ipairs(evidence) do
@@ -217,7 +260,7 @@ local function result(files, dir, deps, framework, command, evidence, where)
     manager = runner.manager,
     -- Without it a log shows nothing until four kilobytes have come together.
     env = { PYTHONUNBUFFERED = '1' },
-    prepare = install_step(runner, deps, dir),
+    prepare = prepare,
     evidence = table.concat(parts, '; '),
     file = where.file,
     line = where.line,
@@ -245,7 +288,7 @@ local function detect_app(files, dir, deps, opts)
   if evidence then
     table.insert(texts, 1, evidence)
   end
-  return result(files, dir, deps, framework, { argv = argv, runner = runner }, texts, app)
+  return result(files, dir, deps, framework, { argv = argv, runner = runner, opts = opts }, texts, app)
 end
 
 local function detect_script(files, dir, deps, opts)
@@ -258,14 +301,15 @@ local function detect_script(files, dir, deps, opts)
   local argv = concat(runner.argv, { inner }, script.port_option and { '--port', '${port}' } or {})
   local text = script.serves and 'a server in `' or 'a main part in `'
   local port = script.port_option and 'it takes --port' or 'the port comes in PORT'
-  return result(files, dir, deps, 'script', { argv = argv, runner = runner },
+  return result(files, dir, deps, 'script', { argv = argv, runner = runner, opts = opts },
     { text .. script.file .. ':' .. script.line .. '`', port }, script)
 end
 
 --- A Python backend in a directory, or nil.
 ---@param files envctl.detect.Files
 ---@param dir string relative
----@param opts? {only_servers: boolean?, python: string?} only_servers: a plain script must look like a server (for a project root)
+---@param opts? {only_servers: boolean?, python: string?, migrations: boolean?, strict: boolean?} only_servers: a plain script must
+--- look like a server (for a project root); migrations: at every start, and with strict a failure ends the start
 ---@return envctl.detect.Found?
 function M.detect(files, dir, opts)
   opts = opts or {}
@@ -279,7 +323,8 @@ function M.detect(files, dir, opts)
     if deps.found.django then
       table.insert(texts, 1, '`' .. deps.found.django .. '` names django')
     end
-    return result(files, dir, deps, 'django', { argv = argv, runner = runner }, texts, { file = rel, line = line })
+    return result(files, dir, deps, 'django', { argv = argv, runner = runner, opts = opts, manage = manage },
+      texts, { file = rel, line = line })
   end
   return detect_app(files, dir, deps, opts) or detect_script(files, dir, deps, opts)
 end

@@ -17,6 +17,7 @@ local readiness = require 'envctl.keeper.readiness'
 local child_env = require 'envctl.keeper.child_env'
 local rebind = require 'envctl.keeper.rebind'
 local deps = require 'envctl.deps.apply'
+local prepare = require 'envctl.keeper.prepare'
 
 local M = {}
 
@@ -497,7 +498,7 @@ local function todo_of(op, plan, actions)
   return todo
 end
 
---- Runs a plan. op: {world, paths, plan, secrets, base_env, command, mode, progress, on_phase, started, holds, errors}.
+--- Runs a plan. op: {world, paths, plan, secrets, base_env, command, mode, one_by_one, progress, on_phase, started, holds, errors}.
 ---@return table result
 function M.run(op)
   local plan, world = op.plan, op.world
@@ -520,6 +521,8 @@ function M.run(op)
   begin_run(op, plan)
   op.cgroup_base = procfs.cgroup_base(ending.cgroup_name(op.paths), true)
   deps.start(op)
+  op.env_of = service_env
+  prepare.run(op, todo)
   op.items, op.actual, op.start_layer = {}, {}, start_layer
   for _, item in ipairs(todo) do
     op.items[item.name] = item
@@ -621,6 +624,7 @@ function M.rollback(op, failure)
     hold:close()
   end
   op.holds = {}
+  prepare.rollback(op)
   local world, records, by_name = op.world, {}, {}
   for _, svc in ipairs(op.started) do
     if world.running[svc.record.name] == svc then

@@ -49,6 +49,7 @@ local function new_op(conn, request)
     plan = request.plan,
     secrets = request.secrets or {},
     base_env = request.env or {},
+    one_by_one = request.one_by_one == true,
     command = request.command or 'start',
     mode = request.mode or 'main',
     request = request,

@@ -81,6 +81,11 @@ local function service_lines(out, project, service, action, w)
   notes[#notes + 1] = 'in ' .. (service.dir == '.' and project.root or project.root .. '/' .. service.dir)
   notes[#notes + 1] = origin_text(service)
   notes[#notes + 1] = action and action.reason or nil
+  for _, step in ipairs(service.prepare) do
+    local why = known(step.skip_reason) and ' is left out: ' .. step.skip_reason
+      or known(step.reason) and ' runs first: ' .. step.reason or ''
+    notes[#notes + 1] = step.name .. ' (' .. M.command_line(step.command) .. ')' .. why
+  end
   for _, note in ipairs(notes) do
     out[#out + 1] = indent .. note
   end

@@ -218,6 +218,11 @@ local function prepare_of(service)
       name = step.name,
       command = json.array { table.unpack(step.command) },
       skip_reason = step.skip_reason or json.null,
+      reason = step.reason or json.null,
+      key = step.key, shell = step.shell, dir = step.dir, timeout_ms = step.timeout_ms,
+      always = step.always, optional = step.optional,
+      inputs = step.inputs and json.array { table.unpack(step.inputs) } or nil,
+      outputs = step.outputs and json.array { table.unpack(step.outputs) } or nil,
     }
   end
   return out

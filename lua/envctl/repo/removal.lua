@@ -150,6 +150,7 @@ local function remove_one(ctx, project, opts)
   remove_empty_parent(ctx, project.root)
   local dropped = drop_empty_branch(ctx, record, made)
   free_ports(ctx, project.name)
+  require('envctl.prepare.steps').forget(ctx.paths, project.name)
   if opts.logs then
     remove_logs(ctx, opts.log_names[project.name])
   end

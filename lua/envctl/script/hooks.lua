@@ -24,15 +24,35 @@ local function names_of(project)
   return out
 end
 
---- Before the first service of each project starts. Raises hook_failed. Awaits.
+-- The steps that will run, as "service/step".
+local function steps_of(project)
+  local json = require 'envctl.util.json'
+  local out = json.array {}
+  for _, service in ipairs(project.services) do
+    for _, step in ipairs(service.prepare or {}) do
+      if step.skip_reason == nil or step.skip_reason == json.null then
+        out[#out + 1] = service.name .. '/' .. step.name
+      end
+    end
+  end
+  return out
+end
+
+--- Before the first step and the first service of each project. Raises hook_failed. Awaits.
 ---@param ctx envctl.Context
 ---@param plan table
 function M.before_start(ctx, plan)
   local session = ctx:scripts()
-  if not session or not has(session, 'before_start') then
+  if not session or not has(session, 'prepare', 'before_start') then
     return
   end
   for _, project in ipairs(plan.projects) do
+    local steps = steps_of(project)
+    if #steps > 0 then
+      run(session, ctx, 'prepare', project, {
+        project = project.name, mode = project.mode, root = project.root, steps = steps,
+      })
+    end
     run(session, ctx, 'before_start', project, {
       project = project.name, mode = project.mode, root = project.root, services = names_of(project),
       ports = project.ports,

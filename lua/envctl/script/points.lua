@@ -293,7 +293,9 @@ M.hook_list = {
     feature = 'name of the feature', branch = 'its branch', base = 'what the branch began at',
     plan = 'id of the plan, or nil',
   }),
-  event('prepare', 'before the prepare steps of a project', {}, false),
+  event('prepare', 'before the prepare steps of a project, when there are some to run', {
+    steps = 'those that will run, as "service/step"',
+  }),
   event('before_start', 'before the first service of a project starts', {
     services = 'names of its services', ports = 'ports by service',
   }),

@@ -1,0 +1,237 @@
+--- Runs the steps that a plan wants before its services start. Directories are prepared side by side, the steps of one directory
+--- one after the other, and what several services of a directory share once. A step is recorded as running before it runs and as
+--- done after it succeeded, so that one that was interrupted in between is not taken for done.
+local fs = require 'envctl.host.fs'
+local sys = require 'envctl.host.sys'
+local loop = require 'envctl.host.loop'
+local proc = require 'envctl.host.proc'
+local err = require 'envctl.err'
+local task = require 'envctl.task'
+local json = require 'envctl.util.json'
+local names = require 'envctl.state.names'
+local steps = require 'envctl.prepare.steps'
+local ending = require 'envctl.keeper.ending'
+local world_mod = require 'envctl.keeper.world'
+
+local M = {}
+
+local TIMEOUT_MS = 30 * 60000
+-- Installing is heavy on disk and processor: more than two at once take longer.
+local AT_ONCE = 2
+local STOP_MS = 2000
+
+local function argv_of(item, step, env, dir)
+  if step.shell then
+    return { '/bin/sh', '-c', table.concat(step.command, ' ') }
+  end
+  local argv = table.move(step.command, 1, #step.command, 1, {})
+  local program = argv[1]
+  if program:find('/', 1, true) and program:sub(1, 1) ~= '/' then
+    program = dir .. '/' .. program
+  end
+  local path, message, code = sys.which(program, { path = env.PATH })
+  if not path then
+    err.raise('command_not_found', ('%s: %s: cannot run "%s": %s'):format(item.name, step.name, argv[1], message), {
+      where = names.short(item.project.name, item.service.name), data = { errno = code },
+      hint = 'install it, or start without this step: --no-prepare',
+    })
+  end
+  argv[1] = path
+  return argv
+end
+
+-- What stands for the processes of a step; ended like a service.
+local function record_of(op, item, step)
+  local project, service = item.project.name, item.service.name
+  return {
+    name = item.name .. ' (' .. step.name .. ')', project = project, service = service, stop_timeout_ms = STOP_MS,
+    marker = ('ENVCTL_SERVICE=%s/%s/%s@%s'):format(op.run.id, project, service, step.name),
+    log_path = op.run.dir .. '/' .. names.file(project .. '_' .. service .. '_prepare') .. '.txt',
+  }
+end
+
+-- Runs a step to its end. Awaits. How it ended: exit code, signal, and whether its time was over.
+local function execute(op, item, step, record, dir, file)
+  local env = op.env_of(op, item.project, item.service, record)
+  local argv = argv_of(item, step, env, dir)
+  local timer, process
+  local closing <close> = setmetatable({}, { -- luacheck: ignore 211
+    __close = function()
+      if timer then
+        timer:close()
+      end
+      if process then
+        process:close()
+      end
+    end,
+  })
+  local timed_out = false
+  local code, signal = task.await(function(resume)
+    local message
+    process, message = proc.spawn {
+      argv = argv, env = env, cwd = dir, stdin = 'null', stdout = { log = record.log_path }, stderr = 'stdout',
+      gated = true,
+      on_exec = function(ok, why)
+        if not ok then
+          fs.append(record.log_path, why .. '\n')
+        end
+      end,
+      on_exit = resume,
+    }
+    if not process then
+      fs.append(record.log_path, message .. '\n')
+      resume(127)
+      return
+    end
+    record.identity = process:identity()
+    op.preparing[record] = true
+    -- Only what a record names may run: whoever comes after a killed keeper finds it there.
+    steps.write(file, {
+      state = 'running', command = '', inputs = {}, marker = record.marker,
+      identity = record.identity,
+    })
+    timer = loop.timer(step.timeout_ms or TIMEOUT_MS, function()
+      timed_out = true
+      process:signal 'KILL'
+    end)
+    process:open_gate()
+  end)
+  if timed_out then
+    ending.stop { record }
+  end
+  op.preparing[record] = nil
+  return code, signal, timed_out
+end
+
+local function failure(item, step, record, from, how)
+  local tail = world_mod.log_tail(record.log_path, from, 12)
+  local command = table.concat(step.command, ' ')
+  return err.new('prepare_failed', ('%s: %s failed: `%s` %s'):format(item.name, step.name, command, how), {
+    where = names.short(item.project.name, item.service.name),
+    hint = world_mod.log_hint(tail, record.log_path) .. '\n  --no-prepare starts without it',
+    data = { log_path = record.log_path, log_tail = json.array(tail), step = step.name },
+  })
+end
+
+local function run_step(op, item, step)
+  local dir = steps.dir(item.project.root, item.service, step)
+  local file = steps.record_file(op.paths, item.project.name, dir, step)
+  local before = steps.read(file)
+  if before and before.state == 'running' and before.identity then
+    -- Left by a keeper that was killed: two at once in one directory would spoil each other's work.
+    ending.stop { { name = item.name, identity = before.identity, marker = before.marker, stop_timeout_ms = STOP_MS } }
+  end
+  local record = record_of(op, item, step)
+  local stat = fs.stat(record.log_path)
+  local from, began = stat and stat.size or 0, sys.mono_ms()
+  op.progress {
+    project = item.project.name, service = item.service.name, phase = 'preparing',
+    message = step.name .. ': ' .. table.concat(step.command, ' '),
+  }
+  op.world:emit('service.bootstrap', item.service_ref, { step = step.name, reason = step.reason })
+  local code, signal, timed_out = execute(op, item, step, record, dir, file)
+  local took = (sys.mono_ms() - began) / 1000
+  if code ~= 0 then
+    local how = timed_out and ('did not end within %g s'):format((step.timeout_ms or TIMEOUT_MS) / 1000)
+      or signal and 'was ended by SIG' .. signal or ('exited with code %s'):format(code)
+    error(failure(item, step, record, from, how .. (timed_out and '' or (' after %.1f s'):format(took))), 0)
+  end
+  if step.always then
+    fs.unlink(file)
+  else
+    steps.write(file, {
+      state = 'done', command = steps.command_mark(step, op.base_env.PATH), inputs = steps.inputs(dir, step),
+      at = sys.iso_time(sys.wall_ms()),
+    })
+  end
+  op.world:emit('service.bootstrap.phase', item.service_ref, {
+    step = step.name, status = 'ok', duration_ms = took * 1000,
+  })
+end
+
+-- What is there already and was not recorded: from now on a change of its inputs is noticed.
+local function adopt(op, item, step)
+  local dir = steps.dir(item.project.root, item.service, step)
+  local file = steps.record_file(op.paths, item.project.name, dir, step)
+  if not step.always and not fs.lstat(file) and not steps.missing(dir, step) and (step.outputs or step.inputs) then
+    steps.write(file, {
+      state = 'done', command = steps.command_mark(step, op.base_env.PATH), inputs = steps.inputs(dir, step),
+      at = sys.iso_time(sys.wall_ms()),
+    })
+  end
+end
+
+-- Directories in the order of the services, each with its steps.
+local function work_of(op, todo)
+  local list, by_dir, seen = {}, {}, {}
+  for _, item in ipairs(todo) do
+    for _, step in ipairs(item.service.prepare or {}) do
+      local dir = steps.dir(item.project.root, item.service, step)
+      local key = dir .. '\0' .. step.name .. '\0' .. table.concat(step.command, '\0')
+      if step.skip_reason and step.outputs then
+        adopt(op, item, step)
+      elseif not step.skip_reason and not seen[key] then
+        seen[key] = true
+        if not by_dir[dir] then
+          by_dir[dir] = {}
+          list[#list + 1] = by_dir[dir]
+        end
+        table.insert(by_dir[dir], { item = item, step = step })
+      end
+    end
+  end
+  return list
+end
+
+--- Runs what the services to start need before. Awaits. Raises prepare_failed with the first failure in the order of the services,
+--- after the others were heard; a step that is optional only warns.
+---@param op table of keeper.apply
+---@param todo table[] services to start
+function M.run(op, todo)
+  op.preparing = {}
+  local list, failures, next_one = work_of(op, todo), {}, 0
+  local function worker()
+    while next_one < #list and not next(failures) do
+      next_one = next_one + 1
+      local i = next_one
+      for _, one in ipairs(list[i]) do
+        one.item.service_ref = { project = one.item.project.name, service = one.item.service.name }
+        local ok, e = task.try(run_step, op, one.item, one.step)
+        if not ok and one.step.optional and e.code == 'prepare_failed' then
+          op.progress {
+            project = one.item.project.name, service = one.item.service.name, phase = 'warning', message = e.message,
+          }
+          op.errors[#op.errors + 1] = e
+        elseif not ok then
+          failures[i] = e
+          break
+        end
+      end
+    end
+  end
+  task.scope(function(scope)
+    for _ = 1, math.min(#list, op.one_by_one and 1 or AT_ONCE) do
+      scope:spawn(worker)
+    end
+  end)
+  for i = 1, #list do
+    if failures[i] then
+      op.errors[#op.errors + 1] = failures[i]
+      error(failures[i], 0)
+    end
+  end
+end
+
+--- Ends what still runs of it, when a start is given up. Awaits.
+---@param op table
+function M.rollback(op)
+  local records = {}
+  for record in pairs(op.preparing or {}) do
+    records[#records + 1] = record
+  end
+  if #records > 0 then
+    ending.stop(records)
+  end
+end
+
+return M
