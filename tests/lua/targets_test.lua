@@ -9,7 +9,7 @@ local RECORDS = {
   { name = 'Main Backend', project = 'Main', service = 'backend' },
   { name = 'Main Frontend', project = 'Main', service = 'frontend' },
   { name = 'checkout-1 Backend', project = 'checkout-1', service = 'backend' },
-  { name = 'checkout-2 Backend', project = 'checkout-2', service = 'backend' },
+  { name = 'checkout-2 Backend', project = 'checkout-2', service = 'backend', plan = { groups = { 'App', 'api' } } },
 }
 
 local function route(fields)
@@ -34,6 +34,7 @@ local CASES = {
   { { services = { 'main backend' } }, { 'Main Backend' } },
   { { services = { 'backend' }, projects = { 'Main' } }, { 'Main Backend' } },
   { { args = { 'main frontend' } }, { 'Main Frontend' } },
+  { { services = { 'app' } }, { 'checkout-2 Backend' } }, -- a group
   { { services = { 'frontend', 'checkout-1 Backend' } }, { 'Main Frontend', 'checkout-1 Backend' } },
 }
 

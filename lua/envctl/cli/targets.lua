@@ -75,7 +75,22 @@ function M.running(token, names)
   fail(#hits > 1 and problem('project', token, hits, names) or not_running(token, names))
 end
 
--- Records that a service word names: by display name ("Main Backend"), else by the service's own name, in every project.
+-- Records of the services that a script has put into a group of that name.
+local function by_group(token, records)
+  local out, lower = {}, token:lower()
+  for _, r in ipairs(records) do
+    for _, group in ipairs(r.plan and r.plan.groups or {}) do
+      if group:lower() == lower then
+        out[#out + 1] = r
+        break
+      end
+    end
+  end
+  return out
+end
+
+-- Records that a service word names: by display name ("Main Backend"), else by the service's own name, in every project, else by
+-- group.
 local function by_service(token, records)
   local hits = matching(token, name_list(records, 'service'))
   local field = 'service'
@@ -85,6 +100,10 @@ local function by_service(token, records)
     hits, field = display, 'name'
   end
   if #hits ~= 1 then
+    local group = by_group(token, records)
+    if #group > 0 then
+      return group
+    end
     local names = name_list(records, 'name')
     for _, name in ipairs(name_list(records, 'service')) do
       names[#names + 1] = name

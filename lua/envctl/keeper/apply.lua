@@ -224,6 +224,7 @@ local function mark_ready(op, svc, where)
   record.ready_ms = sys.mono_ms() - svc.started_mono
   record.status = 'ready'
   svc.was_ready = true
+  require('envctl.keeper.health').watch(op.world, svc)
   if where.port then
     record.actual_port = where.port
     if record.requested_port ~= where.port then

@@ -114,11 +114,11 @@ local function pause(svc, ms)
   svc.on_exit = nil
 end
 
-local function http_ok(ready, where)
+local function http_ok(ready, where, timeout_ms)
   local host = where.addr == '::1' and '::1' or '127.0.0.1'
   local status, body = task.await(function(resume)
     local path = ready.path or ready.http or '/'
-    return net.http_get({ host = host, port = where.port, path = path, timeout_ms = 2000 }, resume)
+    return net.http_get({ host = host, port = where.port, path = path, timeout_ms = timeout_ms or 2000 }, resume)
   end)
   return status and status >= 200 and status < 400, status and ('HTTP ' .. status) or body
 end
@@ -139,7 +139,7 @@ local function command_ok(svc, ready)
   local code = task.await(function(resume)
     local p, message = require('envctl.host.proc').spawn {
       argv = argv,
-      env = svc.env,
+      env = svc.env or sys.environ(), -- of an adopted service nobody knows it any more
       cwd = svc.record.cwd,
       stdin = 'null',
       stdout = 'null',
@@ -171,6 +171,26 @@ local CHECKS = {
     return sys.mono_ms() - svc.started_mono >= (ready.start_ms or 300)
   end,
 }
+
+--- Whether a service that was ready still is as its `health` says. Awaits.
+---@param svc table
+---@param plan {http: string?, tcp: boolean?, command: string[]?, timeout_ms: integer?}
+---@return boolean ok, string? detail
+function M.probe(svc, plan)
+  if plan.command then
+    local ok = command_ok(svc, plan)
+    return ok, not ok and '`' .. table.concat(plan.command, ' ') .. '` failed' or nil
+  end
+  local wanted = svc.record.actual_port or svc.record.requested_port
+  local own = wanted and own_listeners(svc.record, wanted) or {}
+  if #own == 0 then
+    return false, wanted and ('it does not listen on port %d'):format(wanted) or 'it has no port to look at'
+  elseif not plan.http then
+    return true
+  end
+  local ok, detail = http_ok({ path = plan.http }, { port = wanted, addr = own[1].addr }, plan.timeout_ms)
+  return ok, not ok and ('%s on %s'):format(detail or 'no answer', plan.http) or nil
+end
 
 --- Waits. svc: the keeper's running service ({record, plan, exited?, started_mono, baseline}).
 ---@return table? where {port, host, addr} (empty table for a service that does not listen)

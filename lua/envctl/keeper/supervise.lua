@@ -105,7 +105,8 @@ function M.new(world)
     svc.exits = svc.exits or {}
     svc.exits[#svc.exits + 1] = now
     local ready_for = svc.was_ready and now - svc.started_mono or 0
-    local decision, pause = M.decide(plan.restart or 'no', svc.exited, svc.exits, ready_for)
+    -- One that was ended for its health has failed, whatever it made of the signal.
+    local decision, pause = M.decide(plan.restart or 'no', svc.unhealthy and {} or svc.exited, svc.exits, ready_for)
     if decision == 'crash_loop' then
       give_up(svc, 'crash_loop', err.new('crash_loop', ('%s ended %d times within a minute; it stays down'):format(
         svc.record.name, LOOP_EXITS), { where = svc.record.project .. '/' .. svc.record.service }))
@@ -133,6 +134,11 @@ function M.new(world)
       timer:close()
       forget(name)
     end
+  end
+
+  --- Whether a service could be started again by this keeper.
+  function supervisor.can_restart(svc)
+    return not lost_secrets(svc)
   end
 
   ---@return boolean a restart is due

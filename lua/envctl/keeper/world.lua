@@ -97,6 +97,10 @@ function World:on_leader_exit(svc, code, signal)
   end
   svc.exited = { code = code, signal = signal, at = sys.iso_time(sys.wall_ms()) }
   local record = svc.record
+  record.unhealthy = nil
+  if svc.stop_health then
+    svc.stop_health()
+  end
   if self.running[record.name] == svc then
     record.exit = svc.exited
     if not svc.ending then
@@ -193,6 +197,7 @@ function World:adopt()
             record.status = 'running'
           end
           self:emit('service.adopt', record, { pid = record.pid })
+          require('envctl.keeper.health').watch(self, svc)
         end
       elseif live == false then
         record.status = 'exited'
@@ -249,6 +254,9 @@ function World:remove(name)
   local svc = self.running[name]
   self.supervisor.cancel(name)
   if svc then
+    if svc.stop_health then
+      svc.stop_health()
+    end
     if svc.watch then
       svc.watch:close()
     end

@@ -400,7 +400,16 @@ local function detection_notes(draft)
   return skipped
 end
 
--- The services that --service names, per project; blocks for names that fit nothing. Nil when all are meant.
+local function in_group(item, lower)
+  for _, group in ipairs(item.groups or {}) do
+    if group:lower() == lower then
+      return true
+    end
+  end
+  return false
+end
+
+-- The services that --service names, by name or group, per project; blocks for names that fit nothing. Nil when all are meant.
 local function chosen_services(draft)
   local facts = draft.facts
   if not facts.service_filter then
@@ -409,7 +418,7 @@ local function chosen_services(draft)
   local all, known, displayed, seen = {}, {}, {}, {}
   for _, project in ipairs(facts.projects) do
     for _, s in ipairs(project.services) do
-      all[#all + 1] = { project = project.name, service = s.name }
+      all[#all + 1] = { project = project.name, service = s.name, groups = s.groups }
       if not seen[s.name] then
         seen[s.name] = true
         known[#known + 1] = s.name
@@ -424,7 +433,7 @@ local function chosen_services(draft)
     for _, item in ipairs(all) do
       local lower = token:lower()
       if item.service:lower() == lower or names.display(item.project, item.service):lower() == lower
-        or names.short(item.project, item.service):lower() == lower then
+        or names.short(item.project, item.service):lower() == lower or in_group(item, lower) then
         hits[#hits + 1] = item
       end
     end

@@ -24,6 +24,8 @@ function M.check(records)
       out[i].status = 'unknown'
     elseif not live then
       out[i].status = observe.UP[record.status] and 'exited' or record.status
+    elseif record.status == 'unhealthy' then
+      out[i].reason = record.unhealthy
     elseif record.actual_port or record.requested_port then
       queries[#queries + 1] = observe.query(record)
       asked[#asked + 1] = i
