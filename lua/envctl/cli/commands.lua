@@ -103,7 +103,8 @@ M.list = {
     summary = 'stop everything of this repository and clear its saved state',
     usage = 'blast-all [--yes] [options]',
     examples = { 'envctl blast-all --dry-run', 'envctl blast-all --yes' },
-    detail = 'Touches only what carries the identity of this repository. Volumes are kept unless told otherwise.',
+    detail = 'Touches only what carries the identity of this repository, and says first what. Data of dependencies is '
+      .. 'kept unless told otherwise.',
   },
   {
     name = 'dashboard', section = 'Run', class = 'state', reference = true, words = { 'dash' },

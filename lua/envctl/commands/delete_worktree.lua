@@ -96,18 +96,29 @@ local function report(ctx, removed, stopped)
   end
 end
 
+-- The data that goes with the worktrees, when it was asked for.
+local function data_of(ctx, chosen)
+  local flags, names = ctx.route.flags, {}
+  if not (flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false) then
+    return {}
+  end
+  for _, project in ipairs(chosen) do
+    names[project.name] = true
+  end
+  local all, base = require('envctl.deps.holdings').list(ctx, require('envctl.state.store').read(ctx.paths))
+  local out = {}
+  for _, h in ipairs(all) do
+    out[#out + 1] = names[h.project] and h or nil
+  end
+  return out, base
+end
+
 --- Runs for both commands.
 ---@param ctx envctl.Context
 ---@param opts {logs: boolean?}
 ---@return integer exit code
 function M.execute(ctx, opts)
   local removal = require 'envctl.repo.removal'
-  local flags = ctx.route.flags
-  if flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false or flags.blast_remove_main_volumes then
-    err.raise('not_available', ctx.route.command .. ' does not remove data of dependencies yet', {
-      hint = 'leave the option out; `envctl data reset --project NAME` before the removal does it',
-    })
-  end
   if not ctx.route.flags.dry_run then
     require('envctl.repo.worktrees').settle_pending(ctx)
   end
@@ -124,6 +135,7 @@ function M.execute(ctx, opts)
     ctx.out.text 'Nothing was removed.'
     return 1
   end
+  local data, base = data_of(ctx, chosen)
   local removed, stopped, failures = removal.remove(ctx, chosen, {
     force = force, reason = ctx.route.command .. (force and ' --force' or ''), logs = opts.logs,
   })
@@ -135,6 +147,12 @@ function M.execute(ctx, opts)
       report(ctx, removed, stopped)
     end
     error(first, 0)
+  end
+  if #data > 0 then
+    require('envctl.deps.holdings').remove(ctx, data, base, {})
+    for _, line in ipairs(require('envctl.deps.holdings').lines(data)) do
+      ctx.out.note('envctl: the data of ' .. line .. ' is gone')
+    end
   end
   report(ctx, removed, stopped)
   return 0

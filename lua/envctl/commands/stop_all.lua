@@ -12,6 +12,9 @@ end
 ---@return integer exit code
 function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
+  if ctx.route.flags.stop_all_remove_volumes then
+    return require('envctl.commands.blast_all').execute(ctx, false)
+  end
   if not anything(ctx) then
     if ctx.out.is_json then
       local json = require 'envctl.util.json'

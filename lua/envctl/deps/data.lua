@@ -119,7 +119,8 @@ function act.restore(op, item, record)
   return { file = file }
 end
 
---- op.request: {action, items: [{project, id}], base, file?, password?}.
+--- op.request: {action, items: [{project, id}], base, file?, password?, everything?}. everything: containers and volumes of the
+--- scope that nothing names go as well.
 ---@param op table
 ---@return table result
 function M.run(op)
@@ -139,6 +140,9 @@ function M.run(op)
     done.project, done.dependency = item.project, item.id
     op.world:emit('data.' .. request.action, { project = item.project, service = item.id }, { file = request.file })
     items[#items + 1] = done
+  end
+  if request.everything and require('envctl.deps.dockerd').answers(op.base_env) then
+    require('envctl.deps.docker').remove(op.base_env, op.paths)
   end
   return { items = items }
 end

@@ -293,14 +293,14 @@ function M.stop(base_env, record, on_phase)
   return out
 end
 
---- Removes containers and volumes of one dependency of a project, by id and label. Awaits.
+--- Removes containers and volumes, by id and label: of one dependency of a project, or all of the scope. Awaits.
 ---@param base_env table
 ---@param paths table
----@param project string
----@param id string
+---@param project string?
+---@param id string?
 ---@return boolean removed
 function M.remove(base_env, paths, project, id)
-  local labels, removed = own_labels(project, id), false
+  local labels, removed = project and own_labels(project, id) or {}, false
   for _, container in ipairs(list(base_env, paths, labels)) do
     removed = M.run(base_env, { 'rm', '-f', container }, CHANGE_MS).code == 0 or removed
   end

@@ -49,11 +49,20 @@ function M.base(settings, paths, root)
   return M.root_base(paths.durable_root)
 end
 
---- Where root keeps data: a directory for each durable root, since two of them may have scopes of the same name.
+-- The home directory that the system knows of root, whatever HOME says.
+local function root_home()
+  return ('\n' .. (fs.read '/etc/passwd' or '')):match '\n[^:\n]*:[^:\n]*:0:[^:\n]*:[^:\n]*:([^:\n]*)'
+end
+
+--- Where root keeps data. A durable root that is not root's own (RUN_SH_RUNTIME_DIR) has a directory apart, since both may have
+--- scopes of the same name.
 ---@param durable_root string
 ---@return string
 function M.root_base(durable_root)
-  return ROOT_BASE .. '/' .. require('envctl.host.hash').sha256(durable_root):sub(1, 12)
+  if durable_root == (root_home() or '') .. '/.local/state/envctl' then
+    return ROOT_BASE
+  end
+  return ROOT_BASE .. '/at-' .. require('envctl.host.hash').sha256(durable_root):sub(1, 12)
 end
 
 --- Directory of one dependency of one project. `shared` ones belong to the repository.
