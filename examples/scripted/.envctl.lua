@@ -4,8 +4,8 @@ return {
   services = {
     clock = {
       dir = "clock",
-      command = "cc -O2 -o clock clock.c && exec ./clock ${port}",
-      shell = true,
+      prepare = { { name = "build", command = "cc -O2 -o clock clock.c", inputs = { "clock.c" }, outputs = { "clock" } } },
+      command = "./clock ${port}",
       ready = { http = "/" },
     },
     api = {

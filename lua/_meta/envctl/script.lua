@@ -69,6 +69,7 @@ function envctl.append(items) end
 ---@field shell? boolean
 ---@field dir? string
 ---@field inputs? string[] files that decide whether it is needed again
+---@field outputs? string[] files or directories that it makes
 ---@field timeout_ms? integer
 
 ---@class envctl.Ready one of tcp, http, log, command

@@ -42,7 +42,7 @@ local function prepare_to_script(steps)
   for i, step in ipairs(steps or {}) do
     out[i] = {
       name = step.name, command = list_of(step.command), inputs = step.inputs and list_of(step.inputs) or nil,
-      dir = step.dir, shell = step.shell, timeout_ms = step.timeout_ms,
+      outputs = step.outputs and list_of(step.outputs) or nil, dir = step.dir, shell = step.shell, timeout_ms = step.timeout_ms,
     }
   end
   return out
@@ -127,6 +127,7 @@ local function prepare_of(steps)
     out[i] = {
       name = step.name or 'step ' .. i, command = words(step.command, step.shell), shell = step.shell == true or nil,
       dir = step.dir, inputs = step.inputs and json.array(list_of(step.inputs)) or nil, timeout_ms = step.timeout_ms,
+      outputs = step.outputs and json.array(list_of(step.outputs)) or nil,
     }
   end
   return out

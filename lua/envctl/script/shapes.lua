@@ -132,6 +132,7 @@ local PREPARE = {
       shell = doc('run the command with sh -c', BOOLEAN),
       dir = doc('where; the default is that of the service', DIR),
       inputs = doc('files that it depends on: it is left out while they are the same', TEXTS),
+      outputs = doc('files or directories that it makes: it runs again when one is missing or empty', TEXTS),
       timeout_ms = doc('how long it may take', MS),
     },
   },
