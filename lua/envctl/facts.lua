@@ -164,9 +164,12 @@ local function read_saved(facts, ctx)
 end
 
 local function recorded_projects(facts)
-  local out = {}
-  for _, record in pairs(facts.state and facts.state.mode == facts.mode and facts.state.services or {}) do
+  local state, out = facts.state and facts.state.mode == facts.mode and facts.state or {}, {}
+  for _, record in pairs(state.services or {}) do
     out[record.project] = true
+  end
+  for project in pairs(state.requirements or {}) do
+    out[project] = true
   end
   return out
 end

@@ -214,6 +214,12 @@ def a_dependency_alone_is_an_environment(w):
         equal(w.envctl("health", "--json", rc=0).json()["healthy"], True, "health")
         w.start()
         equal(components(w.saved_state())["redis"]["final"], redis["final"], "port after a second start")
+        w.envctl("resume", "--headless", rc=0)
+        equal(components(w.saved_state())["redis"]["pid"], redis["pid"], "a resume leaves what runs alone")
+        Proc(redis["pid"]).signal(9)
+        wait_for(lambda: components(w.state()["state"])["redis"]["live"] is False, "the truth")
+        w.envctl("resume", "--headless", rc=0)
+        check(listens(redis["final"]), "a resume brings it back")
         w.stop_all()
         check(not listens(redis["final"]), "redis has ended")
 

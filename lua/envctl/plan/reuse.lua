@@ -15,6 +15,16 @@ function M.records(facts)
   return {}
 end
 
+--- What is saved about dependencies, by project, when the state is of this mode.
+---@param facts table
+---@return table<string, table>
+function M.dependencies(facts)
+  if facts.state and facts.state.mode == facts.mode then
+    return facts.state.requirements or {}
+  end
+  return {}
+end
+
 local function as_text(value)
   if type(value) == 'table' then
     return json.encode_line(value)

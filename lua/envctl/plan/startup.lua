@@ -515,7 +515,7 @@ local function gate(draft)
   if facts.untrusted then
     block(draft, facts.untrusted)
   end
-  local recorded = next(reuse.records(facts)) ~= nil
+  local recorded = next(reuse.records(facts)) ~= nil or next(reuse.dependencies(facts)) ~= nil
   if not facts.configured and not (facts.command == 'resume' and recorded) then
     block(draft, {
       code = 'config_missing', message = 'there is no .envctl in ' .. facts.control_root,

@@ -41,8 +41,9 @@ local function prepare_to_script(steps)
   local out = {}
   for i, step in ipairs(steps or {}) do
     out[i] = {
-      name = step.name, command = list_of(step.command), inputs = step.inputs and list_of(step.inputs) or nil,
-      outputs = step.outputs and list_of(step.outputs) or nil, dir = step.dir, shell = step.shell, timeout_ms = step.timeout_ms,
+      name = step.name, command = list_of(step.command), dir = step.dir, shell = step.shell,
+      timeout_ms = step.timeout_ms, inputs = step.inputs and list_of(step.inputs) or nil,
+      outputs = step.outputs and list_of(step.outputs) or nil,
     }
   end
   return out
