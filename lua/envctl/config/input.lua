@@ -162,14 +162,7 @@ local function shape()
   return tree
 end
 
-local function sorted_keys(t)
-  local keys = {}
-  for k in pairs(t) do
-    keys[#keys + 1] = k
-  end
-  table.sort(keys)
-  return keys
-end
+local sorted_keys = require('envctl.util.names').sorted
 
 local function walk(input, node, value, path)
   if value == json.null then

@@ -53,14 +53,7 @@ local function named_objects(dir, into, length)
   end
 end
 
-local function sorted(set)
-  local out = {}
-  for word in pairs(set) do
-    out[#out + 1] = word
-  end
-  table.sort(out)
-  return out
-end
+local sorted = require('envctl.util.names').sorted
 
 -- Objects that only the index names: staged content and the sides of a conflict.
 local function staged_objects(call, head, into)

@@ -56,14 +56,7 @@ local function check_points(session, out)
   end
 end
 
-local function names_of(functions)
-  local out = {}
-  for name in pairs(functions) do
-    out[#out + 1] = name
-  end
-  table.sort(out)
-  return out
-end
+local names_of = require('envctl.util.names').sorted
 
 local function not_called(m, module, out)
   local known = names_of(module.functions)

@@ -40,14 +40,7 @@ local DEFAULT_BODY = [[
   local result = base(ctx)
   return result]]
 
-local function sorted(t)
-  local keys = {}
-  for k in pairs(t) do
-    keys[#keys + 1] = k
-  end
-  table.sort(keys)
-  return keys
-end
+local sorted = require('envctl.util.names').sorted
 
 --- The text for a point.
 ---@param point envctl.script.Point

@@ -4,14 +4,7 @@ local shapes = require 'envctl.script.shapes'
 
 local M = {}
 
-local function sorted(t)
-  local keys = {}
-  for k in pairs(t) do
-    keys[#keys + 1] = k
-  end
-  table.sort(keys)
-  return keys
-end
+local sorted = require('envctl.util.names').sorted
 
 local kinds = {}
 

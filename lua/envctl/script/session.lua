@@ -298,14 +298,7 @@ local function collect(self, key, make)
   return out
 end
 
-local function sorted(t)
-  local keys = {}
-  for k in pairs(t) do
-    keys[#keys + 1] = k
-  end
-  table.sort(keys)
-  return keys
-end
+local sorted = require('envctl.util.names').sorted
 
 M.sorted = sorted
 

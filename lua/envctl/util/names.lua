@@ -36,6 +36,18 @@ end
 -- More than these say nothing to anybody.
 local MAX_SHOWN = 20
 
+--- The keys of a table, in order.
+---@param t table<string, any>
+---@return string[]
+function M.sorted(t)
+  local keys = {}
+  for k in pairs(t) do
+    keys[#keys + 1] = k
+  end
+  table.sort(keys)
+  return keys
+end
+
 --- Names as part of a sentence.
 ---@param names string[]
 ---@return string
