@@ -546,6 +546,9 @@ function M.plan(ctx, opts)
   local decide, planner = join.decider(session), join.module(session, 'plan.startup')
   if session then
     facts.scripts = session:scripts()
+    for _, w in ipairs(session.loaded.warnings) do
+      facts.config_warnings[#facts.config_warnings + 1] = w
+    end
     if not session.trusted then
       local e = require('envctl.script.trust').untrusted(session)
       facts.untrusted = { code = e.code, message = e.message, hint = e.hint, where = e.where }

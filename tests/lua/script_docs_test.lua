@@ -185,6 +185,7 @@ return { envctl = 1,
   },
   modules = { ['debug.pack'] = {}, ['plan.startup'] = { build = function() return { 1 } end, other = function() end } },
   services = { api = { command = 'x', dir = 'missing' } },
+  dependencies = { mail = { image = 'x' } },
 }]]
   local errors, warnings = {}, {}
   for i, e in ipairs(found.errors) do
@@ -201,6 +202,7 @@ return { envctl = 1,
   })
   lu.assertEquals(warnings, {
     '.envctl.lua:7: override["wizard.steps"]: this envctl does not ask it yet',
+    '.envctl.lua:11: dependencies.mail: this envctl does not run dependencies of scripts yet',
     '.envctl.lua:9: modules["debug.pack"]: this envctl does not use it yet',
     ".envctl.lua:6: override[\"plan.env\"]: attempt to index a nil value (field 'x')",
     '.envctl.lua:9: modules["plan.startup"].other: is not called by anything',
