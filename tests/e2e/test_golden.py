@@ -273,7 +273,8 @@ def while_it_runs(w):
     w.envctl("stop", "--service", "Main Backend", rc=0)
     look("stop-service-state")
     w.stop_all()
-    w.configure(MAIN_BACKEND_ENABLE=False, MAIN_FRONTEND_ENABLE=False, MAIN_REDIS_ENABLE=True, ENVCTL_REQUIREMENT_REDIS_CMD="false")
+    w.configure(MAIN_BACKEND_ENABLE=False, MAIN_FRONTEND_ENABLE=False, MAIN_REDIS_ENABLE=True, ENVCTL_REQUIREMENT_REDIS_CMD="false",
+                ENVCTL_DATA_DIR=w.base / "data")
     w.start(rc=1)
     look("json-disabled-state")
     w.configure(MAIN_FRONTEND_ENABLE=False, ENVCTL_BACKEND_START_CMD=f"{PYTHON} {SVC} --exit 3")
