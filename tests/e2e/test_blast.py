@@ -45,6 +45,26 @@ def what_is_stored_goes_when_it_is_asked_for(w):
 
 
 @test(timeout=120)
+def the_data_of_a_worktree(w):
+    with Data(w) as data:
+        configure(w, postgres=False, mode="TREES")
+        for n in ("1", "2"):
+            w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
+        w.start("--trees", "--all", timeout=60)
+        equal(len([p for p in data.path.rglob("redis") if p.is_dir()]), 2, "both have data")
+        gone = ("delete-worktree", "shop-1", "--remove-volumes")
+        contains(w.envctl(*gone, "--dry-run", rc=0).out, "would delete the data of shop-1/redis (", "said first")
+        refused = w.envctl(*gone, "--headless", "--json", rc=1).json()["error"]
+        equal(refused["code"], "confirmation_required", "data does not come back, so it is asked for")
+        check((w.repo / "trees/shop/1").is_dir(), "nothing happened")
+        contains(w.envctl(*gone, "--yes", "--headless", rc=0).err, "the data of shop-1/redis (", "told")
+        check(not (w.repo / "trees/shop/1").exists(), "the worktree is in the trash")
+        left = [p.parent.name for p in data.path.rglob("redis") if p.is_dir()]
+        equal(left, ["shop-2"], "the other one's data stays")
+        equal(get(backend_url(w, "shop-2"), "/incr"), "1", "and runs")
+
+
+@test(timeout=120)
 def everything_of_this_repository(w):
     with Data(w) as data:
         configure(w, postgres=False)

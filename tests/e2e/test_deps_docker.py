@@ -59,6 +59,10 @@ def in_containers(w):
         w.envctl("start", "--headless", rc=0, timeout=150)
         equal({c["container_id"] for c in components(w.saved_state()).values()}, ids, "the same containers")
         equal((get(backend_url(w), "/rows"), get(backend_url(w), "/incr")), ('["kept"]', "2"), "data")
+        w.envctl("stop-all", "--headless", rc=0)
+        w.envctl("data", "reset", "postgres", "--project", "Main", "--yes", rc=0)
+        volumes = [v for v in docker("volume", "ls", "-q").stdout.decode().split() if "repo-" in v]
+        check(len(volumes) == 1 and "redis" in volumes[0], f"only redis has a volume left: {volumes}")
         w.envctl("stop-all", "--headless", "--remove-volumes", "--yes", rc=0)
         equal(containers(docker, "-a"), [stranger], "what is left")
         equal(docker("volume", "ls", "-q").stdout.decode().split().count("envctl-postgres-Main"), 1, "a stranger's volume")

@@ -184,7 +184,8 @@ function M.execute(ctx, blast)
       ctx.out.text('would ' .. line)
     end
     return 0
-  elseif #plan.running + #plan.data + #plan.saved + plan.ports == 0 and not fs.stat(ctx.paths.scope_dir) then
+  elseif #plan.running + #plan.data + #plan.saved + plan.ports == 0 and not plan.everything
+    and not fs.stat(ctx.paths.scope_dir) then
     if ctx.out.is_json then
       document(ctx, {
         dry_run = false, found = false, stopped = json.array {}, data = json.array {}, saved = json.array {},

@@ -37,7 +37,24 @@ local function targets(ctx)
   return chosen
 end
 
-local function preview(ctx, looked)
+-- The data that goes with the worktrees, when it was asked for.
+local function data_of(ctx, chosen)
+  local flags, names = ctx.route.flags, {}
+  if not (flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false) then
+    return {}
+  end
+  for _, project in ipairs(chosen) do
+    names[project.name] = true
+  end
+  local all, base = require('envctl.deps.holdings').list(ctx, require('envctl.state.store').read(ctx.paths))
+  local out = {}
+  for _, h in ipairs(all) do
+    out[#out + 1] = names[h.project] and h or nil
+  end
+  return out, base
+end
+
+local function preview(ctx, looked, data)
   local list = json.array {}
   for i, item in ipairs(looked) do
     local reasons = json.array {}
@@ -52,10 +69,14 @@ local function preview(ctx, looked)
       ctx.out.text('  ' .. line)
     end
   end
+  local lines = require('envctl.deps.holdings').lines(data)
+  for _, line in ipairs(lines) do
+    ctx.out.text('would delete the data of ' .. line)
+  end
   if ctx.out.is_json then
     ctx.out.json {
       schema = 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1', ok = true, command = ctx.route.command,
-      dry_run = true, worktrees = list, removed = json.array {},
+      dry_run = true, worktrees = list, removed = json.array {}, data = json.array(lines),
     }
   end
   return 0
@@ -66,8 +87,15 @@ local function may_ask(ctx)
   return not flags.yes and not flags.headless and not ctx.out.is_json and sys.isatty(0) and sys.isatty(1)
 end
 
-local function confirmed(ctx, looked)
+-- A worktree can be brought back, so it goes without a question where nobody can be asked. Data cannot.
+local function confirmed(ctx, looked, data)
+  local lines = require('envctl.deps.holdings').lines(data)
   if not may_ask(ctx) then
+    if #data > 0 and not ctx.route.flags.yes then
+      err.raise('confirmation_required', 'this would delete the data of ' .. table.concat(lines, ', '), {
+        hint = 'give --yes; see it with --dry-run',
+      })
+    end
     return true
   end
   for _, item in ipairs(looked) do
@@ -75,6 +103,9 @@ local function confirmed(ctx, looked)
     for _, line in ipairs(guard.lines(item.reasons)) do
       sys.write(1, '  ' .. require('envctl.ui.clean').text(line) .. '\n')
     end
+  end
+  for _, line in ipairs(lines) do
+    sys.write(1, 'The data of ' .. require('envctl.ui.clean').text(line) .. ' is deleted for good.\n')
   end
   sys.write(1, 'Move ' .. (#looked == 1 and 'it' or 'them') .. ' to the trash? [y/N] ')
   local answer = (sys.read_line() or ''):lower()
@@ -96,23 +127,6 @@ local function report(ctx, removed, stopped)
   end
 end
 
--- The data that goes with the worktrees, when it was asked for.
-local function data_of(ctx, chosen)
-  local flags, names = ctx.route.flags, {}
-  if not (flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false) then
-    return {}
-  end
-  for _, project in ipairs(chosen) do
-    names[project.name] = true
-  end
-  local all, base = require('envctl.deps.holdings').list(ctx, require('envctl.state.store').read(ctx.paths))
-  local out = {}
-  for _, h in ipairs(all) do
-    out[#out + 1] = names[h.project] and h or nil
-  end
-  return out, base
-end
-
 --- Runs for both commands.
 ---@param ctx envctl.Context
 ---@param opts {logs: boolean?}
@@ -124,18 +138,18 @@ function M.execute(ctx, opts)
   end
   local chosen = targets(ctx)
   local looked = removal.look(ctx, chosen)
+  local data, base = data_of(ctx, chosen)
   if ctx.route.flags.dry_run then
-    return preview(ctx, looked)
+    return preview(ctx, looked, data)
   end
   local force = ctx.route.flags.force
   if not force then
     removal.check(looked)
   end
-  if not confirmed(ctx, looked) then
+  if not confirmed(ctx, looked, data) then
     ctx.out.text 'Nothing was removed.'
     return 1
   end
-  local data, base = data_of(ctx, chosen)
   local removed, stopped, failures = removal.remove(ctx, chosen, {
     force = force, reason = ctx.route.command .. (force and ' --force' or ''), logs = opts.logs,
   })

@@ -65,12 +65,15 @@ local function execute(op, item, step, record, dir, file)
       end
     end,
   })
+  -- Only what a record names may run: whoever comes after a killed keeper finds it there.
+  err.check(steps.write(file, {
+    state = 'running', command = '', inputs = {}, marker = record.marker,
+  }))
   local timed_out = false
   local code, signal = task.await(function(resume)
     local message
     process, message = proc.spawn {
       argv = argv, env = env, cwd = dir, stdin = 'null', stdout = { log = record.log_path }, stderr = 'stdout',
-      gated = true,
       on_exec = function(ok, why)
         if not ok then
           fs.append(record.log_path, why .. '\n')
@@ -85,16 +88,10 @@ local function execute(op, item, step, record, dir, file)
     end
     record.identity = process:identity()
     op.preparing[record] = true
-    -- Only what a record names may run: whoever comes after a killed keeper finds it there.
-    steps.write(file, {
-      state = 'running', command = '', inputs = {}, marker = record.marker,
-      identity = record.identity,
-    })
     timer = loop.timer(step.timeout_ms or TIMEOUT_MS, function()
       timed_out = true
       process:signal 'KILL'
     end)
-    process:open_gate()
   end)
   if timed_out then
     ending.stop { record }
@@ -113,13 +110,20 @@ local function failure(item, step, record, from, how)
   })
 end
 
+local function write_done(op, step, dir, file)
+  err.check(steps.write(file, {
+    state = 'done', command = steps.command_mark(step, op.base_env.PATH), inputs = steps.inputs(dir, step),
+    at = sys.iso_time(sys.wall_ms()),
+  }))
+end
+
 local function run_step(op, item, step)
   local dir = steps.dir(item.project.root, item.service, step)
   local file = steps.record_file(op.paths, item.project.name, dir, step)
   local before = steps.read(file)
-  if before and before.state == 'running' and before.identity then
+  if before and before.state == 'running' and before.marker then
     -- Left by a keeper that was killed: two at once in one directory would spoil each other's work.
-    ending.stop { { name = item.name, identity = before.identity, marker = before.marker, stop_timeout_ms = STOP_MS } }
+    ending.stop { { name = item.name, marker = before.marker, stop_timeout_ms = STOP_MS } }
   end
   local record = record_of(op, item, step)
   local stat = fs.stat(record.log_path)
@@ -139,10 +143,7 @@ local function run_step(op, item, step)
   if step.always then
     fs.unlink(file)
   else
-    steps.write(file, {
-      state = 'done', command = steps.command_mark(step, op.base_env.PATH), inputs = steps.inputs(dir, step),
-      at = sys.iso_time(sys.wall_ms()),
-    })
+    write_done(op, step, dir, file)
   end
   op.world:emit('service.bootstrap.phase', item.service_ref, {
     step = step.name, status = 'ok', duration_ms = took * 1000,
@@ -154,10 +155,7 @@ local function adopt(op, item, step)
   local dir = steps.dir(item.project.root, item.service, step)
   local file = steps.record_file(op.paths, item.project.name, dir, step)
   if not step.always and not fs.lstat(file) and not steps.missing(dir, step) and (step.outputs or step.inputs) then
-    steps.write(file, {
-      state = 'done', command = steps.command_mark(step, op.base_env.PATH), inputs = steps.inputs(dir, step),
-      at = sys.iso_time(sys.wall_ms()),
-    })
+    write_done(op, step, dir, file)
   end
 end
 

@@ -30,7 +30,6 @@ local MAX_INPUT = 256 << 20
 ---@field command string the fingerprint of what was run
 ---@field inputs table<string, {stat: string, sha256: string}>
 ---@field marker string? of the processes, while it runs
----@field identity envctl.Identity?
 
 --- The directory that a step runs in.
 ---@param root string of the project
@@ -198,12 +197,12 @@ end
 --- Writes the record of a step.
 ---@param file string
 ---@param fields table
----@return true? ok, string? message
+---@return true? ok, string? message, string? code
 function M.write(file, fields)
   fields.schema = SCHEMA
-  local ok, message = fs.mkdirs(file:match '^(.*)/', 448)
+  local ok, message, code = fs.mkdirs(file:match '^(.*)/', 448)
   if not ok then
-    return nil, message
+    return nil, message, code
   end
   return fs.write_atomic(file, json.encode(fields))
 end
