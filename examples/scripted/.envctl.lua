@@ -1,6 +1,15 @@
 -- Three programs in three languages. envctl finds none of them by itself: this file says what they are.
 return {
   envctl = 1,
+  dependencies = {
+    -- Comes before the services, and hands them SMTP_URL. With an image instead of a command it would be a container.
+    mailbox = {
+      command = "python3 mailbox/mailbox.py --smtp ${ports.smtp} --http ${ports.http}",
+      ports = { smtp = 1025, http = 8025 },
+      provides = { SMTP_URL = "smtp://127.0.0.1:${ports.smtp}" },
+      ready = { http = "/" },
+    },
+  },
   services = {
     clock = {
       dir = "clock",

@@ -64,17 +64,17 @@ local function conflict_of(enabled, settings, mode, flags)
 end
 
 -- Which dependencies there are, and from whom, where scripts decide that: changes `enabled`, and returns the providers.
-local function ask_dependencies(enabled, settings, mode, root, decide)
-  local chosen = decide('deps.select', { mode = mode, root = root, known = DEPENDENCIES }, function()
+local function ask_dependencies(known, enabled, settings, mode, root, decide)
+  local chosen = decide('deps.select', { mode = mode, root = root, known = known }, function()
     local out = {}
-    for _, id in ipairs(DEPENDENCIES) do
-      local provider = settings:get('ENVCTL_' .. id:upper() .. '_PROVIDER') or 'auto'
+    for _, id in ipairs(known) do
+      local provider = settings:get(require('envctl.deps.definitions').key(id, 'PROVIDER')) or 'auto'
       out[id] = enabled[id] and provider ~= 'off' and provider or false
     end
     return out
   end, 'dependencies')
   local providers = {}
-  for _, id in ipairs(DEPENDENCIES) do
+  for _, id in ipairs(known) do
     enabled[id] = chosen[id] and true or nil
     providers[id] = type(chosen[id]) == 'string' and chosen[id] or nil
   end
@@ -87,19 +87,23 @@ end
 ---@param flags table route flags
 ---@param root string
 ---@param session envctl.script.Session?
+---@param declared table<string, envctl.deps.Definition>? dependencies that only scripts know
 ---@return table
-function M.config(settings, mode, flags, root, session)
+function M.config(settings, mode, flags, root, session, declared)
   local upper = mode:upper()
-  local enabled, list = {}, {}
+  local enabled, list, known = {}, {}, table.move(DEPENDENCIES, 1, #DEPENDENCIES, 1, {})
   for _, id in ipairs(DEPENDENCIES) do
     enabled[id] = settings:get(upper .. '_' .. id:upper() .. '_ENABLE') == true or nil
+  end
+  for _, id in ipairs(require('envctl.util.names').sorted(declared or {})) do
+    known[#known + 1], enabled[id] = id, true
   end
   dependency_flags(enabled, mode, flags)
   local wanted
   if session and session.overrides['deps.select'] then
-    wanted = ask_dependencies(enabled, settings, mode, root, require('envctl.script.join').decider(session))
+    wanted = ask_dependencies(known, enabled, settings, mode, root, require('envctl.script.join').decider(session))
   end
-  for _, id in ipairs(DEPENDENCIES) do
+  for _, id in ipairs(known) do
     list[#list + 1] = enabled[id] and id or nil
   end
   local bases, on = {}, {}
@@ -212,7 +216,7 @@ end
 -- Adds what the launch env sections say to a service. Lines without a source are left out, which is said.
 local function add_launch_env(facts, settings, project, service)
   local sections = settings.sections
-  local sources = require('envctl.deps.plan').sources(facts, project.name)
+  local sources = require('envctl.deps.plan').sources(facts, project)
   if #sections.list == 0 and next(sources) == nil then
     return
   end
@@ -356,6 +360,7 @@ function M.gather(ctx, opts)
   local mode = mode_of(ctx, route, command)
   local tty = is_interactive(sys)
   local asked = flags.headless or (route == ctx.route and flags.json)
+  local declared, provides = require('envctl.deps.scripted').read(ctx:scripts(), settings)
   local facts = {
     command = command,
     mode = mode,
@@ -367,7 +372,7 @@ function M.gather(ctx, opts)
     configured = settings.configured == true,
     config_errors = plain_errors(settings.errors),
     config_warnings = plain_errors(settings.warnings),
-    config = M.config(settings, mode, flags, ctx.roots.root, ctx:scripts()),
+    config = M.config(settings, mode, flags, ctx.roots.root, ctx:scripts(), declared),
     no_resume = flags.no_resume == true,
     startup_detour = (flags.planning_prs or flags.setup_worktree or flags.setup_worktrees) ~= nil,
     service_filter = #route.services > 0 and route.services or nil,
@@ -376,7 +381,7 @@ function M.gather(ctx, opts)
     projects = {},
   }
   read_saved(facts, ctx)
-  require('envctl.deps.select').gather(ctx, facts, flags)
+  require('envctl.deps.select').gather(ctx, facts, flags, { declared = declared, provides = provides })
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
   local plans = plan_files(ctx, facts, route)
   facts.preselected = mode == 'trees' and preselected(facts, plans) or {}
@@ -435,8 +440,10 @@ local function own_ports(facts)
     end
   end
   require('envctl.deps.truth').each(facts.state, function(project, id, component)
-    if facts.live_dependencies[project .. '/' .. id] ~= false and component.final then
-      own[component.final] = true
+    if facts.live_dependencies[project .. '/' .. id] ~= false then
+      for _, number in pairs(component.ports or {}) do
+        own[number] = true
+      end
     end
   end)
   return own

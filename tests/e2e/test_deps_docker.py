@@ -6,8 +6,8 @@ import signal
 import socket
 
 from deps import Data, argvs, components, configure, files_with, get
-from docker_lib import POSTGRES, daemon, images
-from lib import Skipped, Proc, check, contains, equal, listens, main, test, wait_for
+from docker_lib import daemon, images
+from lib import PYTHON, SVC, Skipped, check, contains, equal, listens, main, test, wait_for
 
 
 def backend_url(w):
@@ -71,6 +71,54 @@ def in_containers(w):
         configure(w, postgres=False, ENVCTL_REDIS_IMAGE="registry.invalid/none:1")
         failed = w.envctl("start", "--headless", "--json", rc=1, timeout=150).json()["error"]
         equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
+
+
+@test(timeout=180)
+def dependencies_of_a_script(w):
+    """An image that a script names: ports, kept directories, hidden variables and every kind of readiness."""
+    with Data(w) as data, daemon(w) as docker:
+        images(docker)
+        run = 'args = { "sh", "-c", "exec redis-server --requirepass $PASS --dir /data --appendonly yes" }'
+        more = 'image = "redis:test", env = { PASS = "${password}" }, ' + run
+        w.write(".envctl.lua", '''return { envctl = 1, dependencies = {
+  cache = { %s, ports = { redis = { base = %d, container = 6379 } }, volumes = { "/data" },
+    provides = { CACHE_PORT = "${port}", CACHE_PASSWORD = "${password}" } },
+  said = { %s, ready = { log = "Ready to accept connections" } },
+  asked = { %s, needs = { "said" }, ready = { command = { "sh", "-c", "REDISCLI_AUTH=$PASS redis-cli ping" } } },
+}, services = { api = { command = "%s -S -E %s --port ${port}", port = %d } } }
+''' % (more, w.port + 50, more, more, PYTHON, SVC, w.port))
+        w.envctl("script", "trust", rc=0)
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        parts = components(w.saved_state())
+        equal({i: p["provider"] for i, p in parts.items()}, {"cache": "docker", "said": "docker", "asked": "docker"}, "providers")
+        env = w.service_processes()[0].environ()
+        equal(env["CACHE_PORT"], str(parts["cache"]["final"]), "a source")
+
+        def redis(*words):
+            return docker("exec", parts["cache"]["container_id"], "sh", "-c",
+                          f"REDISCLI_AUTH=$PASS redis-cli {' '.join(words)}").stdout.decode().strip()
+
+        equal(redis("set", "kept", "yes"), "OK", "set")
+        contains(docker("port", parts["cache"]["container_id"]).stdout.decode(), "127.0.0.1:", "published on loopback")
+        for secret in data.passwords():
+            check(secret not in argvs(), "no password in an argument")
+            equal(files_with(w.base, secret) + files_with(data.path, secret), [], "files with a password")
+        w.stop_all()
+        equal(containers(docker), [], "running containers")
+        # Another image of the same data: a new container on the old volume.
+        docker("tag", "redis:test", "redis:other")
+        w.write(".envctl.lua", (w.repo / ".envctl.lua").read_text().replace('cache = { image = "redis:test"',
+                                                                          'cache = { image = "redis:other"'))
+        w.envctl("script", "trust", rc=0)
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        now = components(w.saved_state())
+        check(now["cache"]["container_id"] != parts["cache"]["container_id"], "a new container")
+        equal(now["said"]["container_id"], parts["said"]["container_id"], "the others are as they were")
+        parts = now
+        equal(redis("get", "kept"), "yes", "data")
+        w.envctl("stop-all", "--headless", "--remove-volumes", "--yes", rc=0)
+        equal(containers(docker, "-a"), [], "containers")
+        equal([v for v in docker("volume", "ls", "-q").stdout.decode().split() if "repo-" in v], [], "volumes")
 
 
 @test

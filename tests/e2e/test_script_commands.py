@@ -302,8 +302,9 @@ def the_example_is_right(w):
 def the_example_runs(w):
     shutil.copytree(TOP / "examples/scripted", w.repo, dirs_exist_ok=True)
     ports = {"clock": w.port, "api": w.port + 1}
+    mailbox = f"mailbox = {{ ports = {{ smtp = {w.port + 2}, http = {w.port + 3} }} }}"
     services = "".join(f"{name} = {{ port = {port} }}, " for name, port in ports.items())
-    w.write(".envctl.local.lua", f"return {{ envctl = 1, services = {{ {services} }} }}")
+    w.write(".envctl.local.lua", f"return {{ envctl = 1, services = {{ {services} }}, dependencies = {{ {mailbox} }} }}")
     w.commit()
     plan = w.envctl("explain-startup", "--json", rc=0).json()
     equal((plan["decision"], [b["code"] for b in plan["blockers"]]), ("blocked", ["script_untrusted"]), "untrusted")
@@ -315,6 +316,10 @@ def the_example_runs(w):
     equal(state["plan_digest"], plan["plan"]["digest"], "digest of what runs and of what was shown")
     with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/", timeout=10) as response:
         equal(json.load(response)["project"], "Main", "what the override set")
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/hello", timeout=10) as response:
+        equal(json.load(response)["sent"], True, "a mail is sent")
+    with urllib.request.urlopen(f"http://127.0.0.1:{w.port + 3}/", timeout=10) as response:
+        equal(json.load(response), ["Hello"], "and is in the mailbox of the script")
     w.stop_all()
 
 

@@ -95,7 +95,7 @@ unknown_folders() {
 
 machine_paths() {
   git ls-files --cached --others --exclude-standard -z |
-    xargs -0 grep -nIE '/(work|root)/(main|shared|\.)|/home/[a-z]+/' 2>/dev/null | grep -v '^tests/lint/layers.sh:'
+    xargs -0 grep -nIE '/(work|root)/(main|shared|\.)|/home/[a-z]+/' 2>/dev/null | grep -v -e '^tests/lint/layers.sh:' -e "'/home/node/.n8n'" # in an image
 }
 
 shell_in_c() {
@@ -115,7 +115,9 @@ rule 'policy uses no io, os, print' io_in_policy
 rule 'policy has no globals' globals_in_policy
 rule 'plan/ is pure: no host module but hash' requires plan '^envctl\.(host\.hash|util\.|plan\.|deps\.plan$|err$|state\.names)'
 rule 'deps/plan is pure too' requires deps/plan.lua \
-  '^envctl\.(host\.hash|util\.|plan\.|deps\.(plan|definitions)$|err$|state\.names)'
+  '^envctl\.(host\.hash|util\.|plan\.|deps\.(plan|definitions|described)$|err$|state\.names)'
+rule 'deps/described is pure too' requires deps/described.lua \
+  '^envctl\.(util\.|plan\.|deps\.(definitions)$|err$)'
 rule 'deps/definitions is pure too' requires deps/definitions.lua '^envctl\.(host\.hash$|config\.launch_env$|util\.|deps\.|err$)'
 rule 'ui/ does not reach back' requires ui '^envctl\.(host\.|util\.|ui\.|err$|task$|state\.names)'
 rule 'util/ stands alone' requires util '^(envctl\.(host\.(json|hash)|util\.|err$)|cjson)'

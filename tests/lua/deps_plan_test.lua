@@ -31,10 +31,14 @@ local function facts(over)
   return f
 end
 
+local function project(name)
+  return { name = name, root = '/repo' }
+end
+
 local PORTS = { postgres = 5440, redis = 6390 }
 
 function T.test_what_is_handed_over_is_masked()
-  local entry, password = plan.build(facts(), 'Main', 'postgres', PORTS)
+  local entry, password = plan.build(facts(), project 'Main', 'postgres', PORTS)
   lu.assertNil(password)
   lu.assertEquals(entry.provides.DATABASE_URL, '***')
   lu.assertEquals(entry.provides.DB_PASSWORD, '***')
@@ -47,15 +51,15 @@ end
 function T.test_a_written_password_is_beside_the_plan()
   local f = facts()
   f.config.providers.postgres.access.password = 'hunter2'
-  local entry, password = plan.build(f, 'Main', 'postgres', PORTS)
-  lu.assertEquals(password, 'hunter2')
+  local entry, secrets = plan.build(f, project 'Main', 'postgres', PORTS)
+  lu.assertEquals(secrets, { password = 'hunter2' })
   lu.assertNil(json.encode_line(entry):find('hunter2', 1, true))
   f.config.providers.postgres.access.password = 'hunter3'
-  lu.assertNotEquals(plan.build(f, 'Main', 'postgres', PORTS).plan_digest, entry.plan_digest)
+  lu.assertNotEquals(plan.build(f, project 'Main', 'postgres', PORTS).plan_digest, entry.plan_digest)
 end
 
 function T.test_actions()
-  local fresh = plan.build(facts(), 'Main', 'redis', PORTS)
+  local fresh = plan.build(facts(), project 'Main', 'redis', PORTS)
   lu.assertEquals(fresh.action, 'start')
   local state = {
     requirements = { Main = { components = { redis = { identity = {}, plan_digest = fresh.plan_digest } } } },
@@ -63,7 +67,7 @@ function T.test_actions()
   local function action(live, digest)
     state.requirements.Main.components.redis.plan_digest = digest or fresh.plan_digest
     local f = facts { state = state, live_dependencies = { ['Main/redis'] = live } }
-    return (plan.build(f, 'Main', 'redis', PORTS)).action
+    return (plan.build(f, project 'Main', 'redis', PORTS)).action
   end
   lu.assertEquals(action(true), 'keep')
   lu.assertEquals(action(false), 'start')
@@ -109,6 +113,43 @@ function T.test_urls_of_external_ones()
     lu.assertNil(access)
     lu.assertTrue(#why > 0 and (url == 'postgresql://' or not why:find(url, 1, true)))
   end
+end
+
+local function described_facts(provider)
+  local f = facts()
+  f.config.dependencies = { 'mail' }
+  f.config.providers = { mail = {
+    provider = provider, why = 'x', base = '/data', scope = 'isolated', image = 'i', command = { 'mail', '${port}' }, layer = 2,
+    access = { host = 'localhost' },
+    described = {
+      ports = { { name = 'http', base = 8025, inner = 80 }, { name = 'smtp', base = 1025, inner = 25 } }, primary = 'http',
+      args = { '--on', '${project}' }, env = { TOKEN = '${password}', PLACE = '${data}' },
+      provides = { SMTP_URL = 'smtp://${host}:${ports.smtp}', AUTH = 'x:${password}' }, volumes = { '/v' },
+      needs = { 'redis' }, ready = { kind = 'http', path = '/', timeout_ms = 1000 },
+    },
+  } }
+  return f
+end
+
+function T.test_a_described_one()
+  local f = described_facts 'command'
+  lu.assertEquals(plan.wants(f.config), {
+    { id = 'mail.http', base = 8025, kind = 'dependency' }, { id = 'mail.smtp', base = 1025, kind = 'dependency' },
+  })
+  local numbers = { ['mail.http'] = 8045, ['mail.smtp'] = 1045 }
+  local entry, secrets = plan.build(f, project 'Main', 'mail', numbers)
+  lu.assertEquals(entry.ports, { http = 8045, smtp = 1045 })
+  lu.assertEquals({ entry.port, entry.url, entry.layer, entry.needs[1] }, { 8045, 'http://localhost:8045', 2, 'redis' })
+  lu.assertEquals(entry.command, { 'mail', '8045' })
+  lu.assertNil(entry.container)
+  lu.assertEquals(entry.env, { TOKEN = '***', PLACE = '/data/repo-1/Main/mail' })
+  lu.assertEquals(entry.provides, { SMTP_URL = 'smtp://localhost:1045', AUTH = '***' })
+  lu.assertEquals(secrets, { env = { TOKEN = definitions.token 'mail' } })
+  lu.assertEquals(plan.values(f, project 'Main', numbers).AUTH, 'x:' .. definitions.token 'mail')
+  local docker = plan.build(described_facts 'docker', project 'Main', 'mail', numbers)
+  lu.assertEquals(docker.container, { ports = { http = 80, smtp = 25 }, volumes = { '/v' }, args = { '--on', 'Main' } })
+  lu.assertEquals(docker.command, json.null)
+  lu.assertNotEquals(docker.plan_digest, entry.plan_digest)
 end
 
 return T

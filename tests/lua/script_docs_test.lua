@@ -185,7 +185,7 @@ return { envctl = 1,
   },
   modules = { ['debug.pack'] = {}, ['plan.startup'] = { build = function() return { 1 } end, other = function() end } },
   services = { api = { command = 'x', dir = 'missing' } },
-  dependencies = { mail = { image = 'x' } },
+  dependencies = { mail = { image = 'x', needs = { 'redsi' } } },
 }]]
   local errors, warnings = {}, {}
   for i, e in ipairs(found.errors) do
@@ -195,6 +195,7 @@ return { envctl = 1,
     warnings[i] = w.message
   end
   lu.assertEquals(errors, {
+    '.envctl.lua:11: dependencies.mail.needs[1]: there is no dependency "redsi"',
     '.envctl.lua:10: services.api.dir: "missing" is not a directory in ' .. dir.path,
     '.envctl.lua:5: override["reuse.decide"]: expected "start_fresh", "resume_exact", "resume_subset" or "reuse_and_extend", '
       .. 'got "whatever"',
@@ -202,7 +203,6 @@ return { envctl = 1,
   })
   lu.assertEquals(warnings, {
     '.envctl.lua:7: override["wizard.steps"]: this envctl does not ask it yet',
-    '.envctl.lua:11: dependencies.mail: this envctl does not run dependencies of scripts yet',
     '.envctl.lua:9: modules["debug.pack"]: this envctl does not use it yet',
     ".envctl.lua:6: override[\"plan.env\"]: attempt to index a nil value (field 'x')",
     '.envctl.lua:9: modules["plan.startup"].other: is not called by anything',

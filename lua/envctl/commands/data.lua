@@ -1,22 +1,20 @@
 --- data: throws the data of a project's dependencies away, or dumps and restores Postgres. Asks before anything is lost.
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
-local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
-local places = require 'envctl.deps.places'
+local names_of = require 'envctl.util.names'
 local names_mod = require 'envctl.state.names'
 
 local M = {}
 
 local ACTIONS = { reset = true, dump = true, restore = true }
-local KNOWN = { postgres = true, redis = true }
 
 local function usage(message)
   err.raise('usage', message, { hint = 'envctl data reset|dump|restore [postgres|redis] --project PROJECT' })
 end
 
 -- The words of the command: what to do, and to which dependencies.
-local function words_of(route)
+local function words_of(route, known)
   local action = route.args[1]
   if not action then
     usage 'data: what to do?'
@@ -25,12 +23,25 @@ local function words_of(route)
   end
   local ids = {}
   for i = 2, #route.args do
-    if not KNOWN[route.args[i]] then
-      usage('data: there is no dependency "' .. route.args[i] .. '"')
+    local id = route.args[i]
+    if not known[id] then
+      usage(('data: there is no dependency "%s", only %s'):format(id, table.concat(names_of.sorted(known), ', ')))
     end
-    ids[#ids + 1] = route.args[i]
+    ids[#ids + 1] = id
   end
   return action, ids
+end
+
+-- What is built in, and what has stored something.
+local function known_ids(holdings)
+  local out = {}
+  for id in pairs(require('envctl.deps.definitions').by_id) do
+    out[id] = true
+  end
+  for _, h in ipairs(holdings) do
+    out[h.id] = true
+  end
+  return out
 end
 
 local function projects_of(ctx, doc)
@@ -65,17 +76,17 @@ local function project_of(ctx, doc)
 end
 
 -- Dependencies with data: those that are named, else those that have some.
-local function items_of(ctx, action, ids, project, base)
+local function items_of(ctx, action, ids, project, holdings)
   local items = json.array {}
-  if #ids == 0 then
-    for _, id in ipairs(action == 'reset' and { 'postgres', 'redis' } or { 'postgres' }) do
-      if action ~= 'reset' or fs.lstat(places.dir(base, ctx.paths.scope_id, project, id)) then
-        ids[#ids + 1] = id
-      end
+  if #ids == 0 and action == 'reset' then
+    for _, h in ipairs(holdings) do
+      ids[#ids + 1] = h.project == project and h.id or nil
     end
+  elseif #ids == 0 then
+    ids[1] = 'postgres'
   end
   for i, id in ipairs(ids) do
-    if action == 'reset' and ctx.settings:get('ENVCTL_' .. id:upper() .. '_SCOPE') == 'shared' then
+    if action == 'reset' and ctx.settings:get(require('envctl.deps.definitions').key(id, 'SCOPE')) == 'shared' then
       err.raise('not_supported', id .. ' is shared: the data of one project cannot be deleted apart', {
         hint = 'drop its database with psql', where = names_mod.short(project, id),
       })
@@ -147,11 +158,11 @@ end
 ---@return integer exit code
 function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
-  local action, ids = words_of(ctx.route)
   local doc = require('envctl.state.store').read(ctx.paths)
+  local holdings, base = require('envctl.deps.holdings').list(ctx, doc)
+  local action, ids = words_of(ctx.route, known_ids(holdings))
   local project = project_of(ctx, doc)
-  local base = places.base(ctx.settings, ctx.paths, ctx.roots.root)
-  local items = items_of(ctx, action, ids, project, base)
+  local items = items_of(ctx, action, ids, project, holdings)
   if #items == 0 then
     return report(ctx, action, { items = json.array {} })
   end

@@ -1,9 +1,10 @@
---- A dependency that a command of the user's starts (ENVCTL_REQUIREMENT_<X>_CMD). It may stay in the foreground, or end
---- with 0 after it has started something that listens. Only what provably comes from it counts, and is ended.
+--- A dependency that a command starts: one of the user's (ENVCTL_REQUIREMENT_<X>_CMD) or that of a description. It may stay in the
+--- foreground, or end with 0 after it has started something that listens. Only what provably comes from it counts, and is ended.
 local procfs = require 'envctl.host.procfs'
 local sys = require 'envctl.host.sys'
 local err = require 'envctl.err'
 local observe = require 'envctl.resume.observe'
+local readiness = require 'envctl.keeper.readiness'
 
 local M = {}
 
@@ -14,18 +15,18 @@ function M.prepare(d)
   for name, value in pairs(d.env) do
     env[name] = name:find '^ENVCTL_' and value or env[name]
   end
-  env.PORT = ('%d'):format(d.port)
+  env.PORT = d.port and ('%d'):format(d.port) or nil
   env.ENVCTL_PROJECT_NAME = d.project.name
+  for name, value in pairs(require('envctl.deps.launch').own_env(d)) do
+    env[name] = value
+  end
   d.env, d.cwd = env, d.project.root
 end
 
 ---@param d table
 ---@return {argv: string[]}
 function M.command(d)
-  local argv = {}
-  for i, word in ipairs(d.plan.command) do
-    argv[i] = word:gsub('%${port}', ('%d'):format(d.port))
-  end
+  local argv = table.move(d.plan.command, 1, #d.plan.command, 1, {})
   local program = argv[1]
   if program:find('/', 1, true) and program:sub(1, 1) ~= '/' then
     program = d.cwd .. '/' .. program
@@ -38,10 +39,13 @@ function M.command(d)
   return { argv = argv }
 end
 
---- Listening is all that can be known about it.
----@return boolean
-function M.usable()
-  return true
+--- Whether it is as its readiness says. That it listens has been seen. Awaits.
+---@param d table
+---@return boolean ok, string? why
+function M.usable(d)
+  d.looked = d.looked or {} -- what has been read of its log
+  d.svc.env = d.env
+  return readiness.check(d.svc, d.plan.ready, { port = d.port, addr = '127.0.0.1' }, d.looked)
 end
 
 --- After the command ended with 0: the process that it left behind and that listens, by identity.

@@ -14,6 +14,7 @@ local M = {}
 ---@field stop {signal: string, timeout_ms: integer}
 ---@field scheme string of its URL
 ---@field image string? of the docker provider
+---@field described envctl.deps.Description? how it runs, where nothing is built in for it
 
 ---@type table<string, envctl.deps.Definition>
 M.by_id = {
@@ -33,10 +34,49 @@ M.by_id = {
     ready = { kind = 'http', timeout_ms = 120000 }, stop = { signal = 'TERM', timeout_ms = 10000 },
   },
   n8n = {
-    id = 'n8n', title = 'n8n', order = 40, programs = {}, user = {}, scheme = 'http',
-    ready = { kind = 'http', timeout_ms = 60000 }, stop = { signal = 'TERM', timeout_ms = 10000 },
+    id = 'n8n', title = 'n8n', order = 40, programs = { 'n8n' }, user = {}, scheme = 'http',
+    image = 'n8nio/n8n:latest', ready = { kind = 'http', timeout_ms = 60000 },
+    stop = { signal = 'TERM', timeout_ms = 10000 },
+    described = {
+      ports = { { name = 'n8n', inner = 5678 } }, primary = 'n8n', command = { 'n8n', 'start' },
+      env = {
+        N8N_HOST = 'localhost', N8N_PROTOCOL = 'http', N8N_DIAGNOSTICS_ENABLED = 'false',
+        N8N_VERSION_NOTIFICATIONS_ENABLED = 'false',
+      },
+      native_env = { N8N_PORT = '${port}', N8N_LISTEN_ADDRESS = '127.0.0.1', N8N_USER_FOLDER = '${data}' },
+      container_env = { N8N_PORT = '5678' },
+      provides = { N8N_PORT = '${port}', N8N_URL = '${url}' },
+      volumes = { '/home/node/.n8n' }, needs = {},
+      ready = { kind = 'http', path = '/healthz', timeout_ms = 60000 },
+      -- What the page for making the first user asks for. It answers later than /healthz, or 404 when something is wrong.
+      bootstrap = { path = '/rest/settings' },
+    },
   },
 }
+
+local STOP = { signal = 'TERM', timeout_ms = 10000 }
+
+--- How one ends.
+---@param id string
+---@return {signal: string, timeout_ms: integer}
+function M.stop(id)
+  return M.by_id[id] and M.by_id[id].stop or STOP
+end
+
+--- The setting of a dependency, such as ENVCTL_REDIS_PROVIDER.
+---@param id string
+---@param suffix string
+---@return string
+function M.key(id, suffix)
+  return 'ENVCTL_' .. id:upper():gsub('-', '_') .. '_' .. suffix
+end
+
+--- The setting with a command of the user's that starts a dependency.
+---@param id string
+---@return string
+function M.command_key(id)
+  return M.key('requirement-' .. id, 'CMD')
+end
 
 --- Stands for a password that only the keeper knows: plans, digests and documents are made without it. Nothing in it needs
 --- percent-encoding.
@@ -60,16 +100,20 @@ function M.fill(text, find)
   end))
 end
 
--- A number that is not assigned yet: `open_ports` turns it into a placeholder of the planner, after `${` was escaped.
-local function port_mark(id)
+--- A number that is not assigned yet: `open_ports` turns it into a placeholder of the planner, after `${` was escaped.
+---@param id string
+---@return string
+function M.port_mark(id)
   return '\1' .. id .. '\1'
 end
+
+M.encode = launch_env.encode
 
 --- Turns the marks of numbers into placeholders.
 ---@param text string
 ---@return string
 function M.open_ports(text)
-  return (text:gsub('\1([%w_@-]+)\1', '${ports.%1}'))
+  return (text:gsub('\1([%w_@.-]+)\1', '${ports.%1}'))
 end
 
 --- Puts numbers where their marks are.
@@ -77,7 +121,7 @@ end
 ---@param numbers table<string, integer>
 ---@return string
 function M.fill_ports(text, numbers)
-  return (text:gsub('\1([%w_@-]+)\1', function(id)
+  return (text:gsub('\1([%w_@.-]+)\1', function(id)
     return numbers[id] and ('%d'):format(numbers[id])
   end))
 end
@@ -101,7 +145,7 @@ function M.share(id, access, project)
     own.name = (slug == '' and 'project' or slug:sub(1, 40)) .. '_' .. digest
     own.user, own.password = own.name, M.token(id)
   elseif id == 'redis' then
-    own.name = port_mark 'redis@db'
+    own.name = M.port_mark 'redis@db'
   end
   return own
 end
@@ -164,7 +208,7 @@ end
 ---@return table<string, envctl.launch.Source>
 function M.sources(id, access)
   local make = sources[id]
-  return make and make(access, access.port and ('%d'):format(access.port) or port_mark(id)) or {}
+  return make and make(access, access.port and ('%d'):format(access.port) or M.port_mark(id)) or {}
 end
 
 local SCHEMES = {
@@ -173,6 +217,9 @@ local SCHEMES = {
 }
 
 local DEFAULT_PORT = { postgres = 5432, redis = 6379 }
+local DEFAULT_OF_SCHEME = {
+  http = 80, https = 443, postgresql = 5432, postgres = 5432, redis = 6379, amqp = 5672, smtp = 25,
+}
 
 local function decode(text)
   return (text:gsub('%%(%x%x)', function(hex)
@@ -187,7 +234,7 @@ end
 function M.parse_url(id, url)
   local scheme, rest = url:match '^(%a[%w+.-]*)://(.+)$'
   local base = scheme and scheme:lower():match '^[^+]+'
-  if not base or not SCHEMES[id] or not SCHEMES[id][base] then
+  if not base or SCHEMES[id] and not SCHEMES[id][base] then
     return nil, 'expected a URL that begins with ' .. (M.by_id[id] and M.by_id[id].scheme or id) .. '://'
   end
   local authority, path = rest:match '^([^/?#]*)/?([^?#]*)'
@@ -200,14 +247,15 @@ function M.parse_url(id, url)
   if not host or host == '' then
     return nil, 'the URL names no host'
   end
-  local number = port == '' and DEFAULT_PORT[id] or math.tointeger(tonumber(port))
+  local number = port == '' and (DEFAULT_PORT[id] or DEFAULT_OF_SCHEME[base]) or math.tointeger(tonumber(port))
   if not number or number < 1 or number > 65535 then
     return nil, 'the URL has no usable port'
   end
   local user, password = (credentials or ''):match '^([^:]*):?(.*)$'
   return {
-    scheme = base, host = host, port = number, user = user ~= '' and decode(user) or nil,
-    password = password ~= '' and decode(password) or nil, name = path ~= '' and decode(path) or nil,
+    url = not SCHEMES[id] and url or nil, scheme = base, host = host, port = number,
+    user = user ~= '' and decode(user) or nil, password = password ~= '' and decode(password) or nil,
+    name = path ~= '' and decode(path) or nil,
   }
 end
 

@@ -7,6 +7,7 @@ local hash = require 'envctl.host.hash'
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local tool = require 'envctl.deps.tool'
+local readiness = require 'envctl.keeper.readiness'
 
 local M = {}
 
@@ -17,9 +18,10 @@ local REDIS_START = [[umask 077
 printf 'bind * -::*\nport 6379\nappendonly yes\ndir /data\nrequirepass "%s"\n' "$REDIS_PASSWORD" >/tmp/envctl.conf
 exec redis-server /tmp/envctl.conf]]
 
+-- What runs in a container of a built-in dependency. A described one says it itself (see kind_of).
 local KINDS = {
   postgres = {
-    port = 5432, mount = '/var/lib/postgresql/data', command = {},
+    ports = { postgres = 5432 }, volumes = { '/var/lib/postgresql/data' }, args = {},
     env = function(a)
       return { POSTGRES_USER = a.user, POSTGRES_PASSWORD = a.password, POSTGRES_DB = a.name }
     end,
@@ -29,7 +31,7 @@ local KINDS = {
     good = '^%s*1',
   },
   redis = {
-    port = 6379, mount = '/data', command = { 'sh', '-c', REDIS_START },
+    ports = { redis = 6379 }, volumes = { '/data' }, args = { 'sh', '-c', REDIS_START },
     env = function(a)
       return { REDIS_PASSWORD = a.password }
     end,
@@ -37,6 +39,25 @@ local KINDS = {
     good = 'PONG',
   },
 }
+
+---@class envctl.deps.Container
+---@field ports table<string, integer> inside of the container, by the names of the plan's ports
+---@field volumes string[] directories that are kept
+---@field args string[] command and arguments
+---@field env table<string, string>
+
+---@return envctl.deps.Container
+local function container_of(d)
+  local kind = KINDS[d.id]
+  if not kind then
+    local described = d.plan.container
+    return {
+      ports = described.ports, volumes = described.volumes, args = described.args,
+      env = require('envctl.deps.launch').own_env(d),
+    }
+  end
+  return { ports = kind.ports, volumes = kind.volumes, args = kind.args, env = kind.env(d.access) }
+end
 
 local function client(base_env)
   local path = sys.which('docker', { path = base_env.PATH })
@@ -143,12 +164,14 @@ function M.inspect(base_env, id)
   return {
     id = doc.Id, running = doc.State.Running == true, pid = doc.State.Pid, status = doc.State.Status,
     exit_code = doc.State.ExitCode, labels = doc.Config and doc.Config.Labels or {}, error = doc.State.Error,
+    started_at = doc.State.StartedAt,
   }
 end
 
-local function volume_name(d)
+-- The volume of the n-th directory that is kept.
+local function volume_name(d, n)
   local digest = hash.sha256(d.world.paths.scope_dir .. '\0' .. d.project.name):sub(1, 12)
-  return ('envctl-%s-%s-%s'):format(d.world.paths.scope_id, digest, d.id)
+  return ('envctl-%s-%s-%s%s'):format(d.world.paths.scope_id, digest, d.id, n > 1 and ('-%d'):format(n) or '')
 end
 
 local function add_labels(args, paths, more)
@@ -161,8 +184,8 @@ local function add_labels(args, paths, more)
   return args
 end
 
-local function make_volume(d)
-  local name, paths = volume_name(d), d.world.paths
+local function make_volume(d, n)
+  local name, paths = volume_name(d, n), d.world.paths
   local args = add_labels({ 'volume', 'create' }, paths, own_labels(d.project.name, d.id))
   args[#args + 1] = name
   must(d, 'making its volume', args, CHANGE_MS)
@@ -183,13 +206,11 @@ local function pull(d)
   must(d, 'pulling ' .. d.plan.image, { 'pull', '-q', d.plan.image }, PULL_MS)
 end
 
-local function create(d, digest)
-  local kind, paths = KINDS[d.id], d.world.paths
-  local volume = make_volume(d)
+local function create(d, container, digest)
   local lines = {}
-  for name, value in pairs(kind.env(d.access)) do
+  for name, value in pairs(container.env) do
     if value:find '[\r\n]' then
-      err.raise('config_invalid', d.short .. ': line breaks in user, password or database', { where = d.short })
+      err.raise('config_invalid', ('%s: a line break in %s'):format(d.short, name), { where = d.short })
     end
     lines[#lines + 1] = name .. '=' .. value
   end
@@ -201,13 +222,20 @@ local function create(d, digest)
     end,
   })
   err.check(fs.write_atomic(env_file, table.concat(lines, '\n') .. '\n', { mode = 384, durable = false })) -- 0600
-  local args = add_labels({ 'create' }, paths, own_labels(d.project.name, d.id))
-  local rest = {
-    '--label', 'envctl.digest=' .. digest, '--label', 'envctl.run=' .. d.run_id, '--env-file', env_file,
-    '-v', volume .. ':' .. kind.mount, '-p', ('127.0.0.1:%d:%d'):format(d.port, kind.port), d.plan.image,
-  }
-  table.move(rest, 1, #rest, #args + 1, args)
-  table.move(kind.command, 1, #kind.command, #args + 1, args)
+  local args = add_labels({ 'create' }, d.world.paths, own_labels(d.project.name, d.id))
+  local function add(...)
+    for _, word in ipairs { ... } do
+      args[#args + 1] = word
+    end
+  end
+  add('--label', 'envctl.digest=' .. digest, '--label', 'envctl.run=' .. d.run_id, '--env-file', env_file)
+  for n, directory in ipairs(container.volumes) do
+    add('-v', make_volume(d, n) .. ':' .. directory)
+  end
+  for name, inner in pairs(container.ports) do
+    add('-p', ('127.0.0.1:%d:%d'):format(d.plan.ports[name], inner))
+  end
+  add(d.plan.image, table.unpack(container.args))
   local id = must(d, 'creating the container', args, CHANGE_MS):match '(%x+)%s*$'
   if not id or #id ~= 64 then
     err.raise('dependency_failed', d.short .. ': docker gave no container id', { where = d.short })
@@ -219,7 +247,8 @@ end
 ---@param d table
 ---@return table container as from inspect
 function M.bring_up(d)
-  local digest = hash.sha256(d.plan.plan_digest .. '\0' .. d.access.password):sub(1, 16)
+  local container = container_of(d)
+  local digest = hash.sha256(d.plan.plan_digest .. '\0' .. json.encode_line(container.env)):sub(1, 16)
   ping(d.base_env)
   pull(d)
   local id
@@ -232,11 +261,11 @@ function M.bring_up(d)
       must(d, 'removing the old container', { 'rm', found }, CHANGE_MS)
     end
   end
-  id = id or create(d, digest)
+  id = id or create(d, container, digest)
   d.container_id = id
   local there = M.inspect(d.base_env, id)
   if not there or not there.running then
-    d.release_port()
+    d.release_ports()
     local started = M.run(d.base_env, { 'start', id }, CHANGE_MS)
     there = M.inspect(d.base_env, id) -- the daemon knows better than an exit code
     if not there or started.code ~= 0 and not there.running then
@@ -246,13 +275,58 @@ function M.bring_up(d)
   return there
 end
 
---- Whether it can be used, asked inside of the container. Awaits.
+local function asked_inside(d, argv, good)
+  local result = M.run(d.base_env, table.move(argv, 1, #argv, 3, { 'exec', d.container_id }), LOOK_MS)
+  return result.code == 0 and (not good or result.out:find(good) ~= nil), tool.last_line(result.out)
+end
+
+-- What listens inside of a container is in the tables of its own network; the published port is open in any case. A container of
+-- another machine counts as soon as it runs.
+local function listens(d)
+  local pid = d.record.pid
+  if not pid then
+    return true
+  end
+  local open = {}
+  for _, name in ipairs { 'tcp', 'tcp6' } do
+    for number in (fs.read(('/proc/%d/net/%s'):format(pid, name)) or ''):gmatch '%x+:(%x+) [%x:]+ 0A ' do
+      open[tonumber(number, 16)] = true
+    end
+  end
+  for name, inner in pairs(container_of(d).ports) do
+    if not open[inner] then
+      return false, ('nothing listens on port %d (%s) in it yet'):format(inner, name)
+    end
+  end
+  return true
+end
+
+local USABLE = {
+  tcp = listens,
+  http = function(d)
+    return readiness.check(d.svc, d.plan.ready, { port = d.port }, {})
+  end,
+  log = function(d)
+    local logs = M.run(d.base_env, { 'logs', '--since', d.record.container_started, '--tail', '1000', d.container_id })
+    return logs.out:find(d.plan.ready.pattern) ~= nil, 'its output does not say so yet'
+  end,
+  command = function(d)
+    return asked_inside(d, d.plan.ready.command)
+  end,
+  none = function(d)
+    return readiness.check(d.svc, d.plan.ready, {}, {})
+  end,
+}
+
+--- Whether it can be used: asked inside of the container, or as its description says. Awaits.
 ---@param d table
 ---@return boolean ok, string? why
 function M.usable(d)
   local kind = KINDS[d.id]
-  local result = M.run(d.base_env, { 'exec', d.container_id, 'sh', '-c', kind.check }, LOOK_MS)
-  return result.code == 0 and result.out:find(kind.good) ~= nil, tool.last_line(result.out)
+  if kind then
+    return asked_inside(d, { 'sh', '-c', kind.check }, kind.good)
+  end
+  return USABLE[d.plan.ready.kind](d)
 end
 
 --- Copies the end of a container's output into its log file, for messages.

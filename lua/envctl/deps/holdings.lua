@@ -7,8 +7,6 @@ local SHARED = require('envctl.deps.plan').SHARED
 
 local M = {}
 
-local WITH_DATA = { 'postgres', 'redis' }
-
 ---@class envctl.deps.Holding
 ---@field project string
 ---@field id string
@@ -46,10 +44,9 @@ function M.list(ctx, doc)
     found[key].path = found[key].path or path
   end
   for _, entry in ipairs(fs.list(scope) or {}) do
-    for _, id in ipairs(WITH_DATA) do
-      local path = scope .. '/' .. entry.name .. '/' .. id
-      if entry.type == 'dir' and fs.lstat(path) then
-        add(known[entry.name] or entry.name, id, path)
+    for _, dir in ipairs(entry.type == 'dir' and fs.list(scope .. '/' .. entry.name) or {}) do
+      if dir.type == 'dir' and not dir.name:find('.deleted-', 1, true) then
+        add(known[entry.name] or entry.name, dir.name, scope .. '/' .. entry.name .. '/' .. dir.name)
       end
     end
   end

@@ -3,10 +3,23 @@ local json = require 'envctl.util.json'
 local names = require 'envctl.state.names'
 local digest = require 'envctl.plan.digest'
 local definitions = require 'envctl.deps.definitions'
+local described = require 'envctl.deps.described'
 
 local M = {}
 
 local MASK = '***'
+
+-- What one dependency asks ports for. A fixed port is that of its only one.
+local function wants_of(config, id, chosen, out)
+  local ports = chosen and chosen.described and chosen.described.ports or { { name = id } }
+  for _, p in ipairs(ports) do
+    local fixed = chosen and #ports == 1 and chosen.fixed or nil
+    out[#out + 1] = {
+      id = described.port_id(id, p.name), fixed = fixed, kind = 'dependency',
+      base = not fixed and (p.base or config.bases[id].port) or nil,
+    }
+  end
+end
 
 --- Ports that a project asks for its dependencies.
 ---@param config table facts.config
@@ -16,8 +29,7 @@ function M.wants(config)
   for _, id in ipairs(config.dependencies) do
     local chosen = config.providers and config.providers[id]
     if not chosen or chosen.provider ~= 'external' and chosen.scope ~= 'shared' then
-      local fixed = chosen and chosen.fixed
-      out[#out + 1] = { id = id, base = not fixed and config.bases[id].port or nil, fixed = fixed, kind = 'dependency' }
+      wants_of(config, id, chosen, out)
     end
   end
   return out
@@ -26,18 +38,24 @@ end
 --- The holder of what is shared by all projects. No project has such a name.
 M.SHARED = '@shared'
 
+local function shared_ids(config)
+  local out = {}
+  for _, id in ipairs(config.dependencies) do
+    local chosen = config.providers and config.providers[id]
+    if chosen and chosen.scope == 'shared' and chosen.provider ~= 'external' then
+      out[#out + 1] = id
+    end
+  end
+  return out
+end
+
 --- Ports of servers that the projects share.
 ---@param config table facts.config
 ---@return envctl.plan.Want[]
 function M.shared_wants(config)
   local out = {}
-  for _, id in ipairs(config.dependencies) do
-    local chosen = config.providers and config.providers[id]
-    if chosen and chosen.scope == 'shared' and chosen.provider ~= 'external' then
-      out[#out + 1] = {
-        id = id, base = not chosen.fixed and config.bases[id].port or nil, fixed = chosen.fixed, kind = 'dependency',
-      }
-    end
+  for _, id in ipairs(shared_ids(config)) do
+    wants_of(config, id, config.providers[id], out)
   end
   return out
 end
@@ -58,17 +76,49 @@ function M.numbers(assigned, project)
   return out
 end
 
+--- Where the data of a dependency is. What is shared belongs to the repository.
+---@param facts table
+---@param chosen table facts.config.providers[id]
+---@param project string
+---@param id string
+---@return string
+function M.data_dir(facts, chosen, project, id)
+  return ('%s/%s/%s/%s'):format(chosen.base, facts.scope_id, names.file(project), id)
+end
+
+-- What texts of a description may speak about.
+local function about_of(facts, chosen, project, id)
+  return {
+    project = project.name, root = project.root,
+    data = chosen.base and M.data_dir(facts, chosen, project.name, id) or '',
+  }
+end
+
+-- What one dependency hands to the services of a project.
+local function sources_of(facts, project, id)
+  local chosen = facts.config.providers[id]
+  local about = about_of(facts, chosen, project, id)
+  if chosen.described then
+    return described.sources(id, chosen, about)
+  end
+  local access = chosen.access or { host = 'localhost' }
+  if chosen.scope == 'shared' and project.name ~= M.SHARED then
+    access = definitions.share(id, access, project.name)
+  end
+  local sources = definitions.sources(id, access)
+  described.add_sources(id, sources, chosen.provides or {}, about)
+  return sources, access
+end
+
 --- What services of a project are handed, by name.
 ---@param facts table
----@param project string
+---@param project {name: string, root: string}
 ---@return table<string, envctl.launch.Source>
 function M.sources(facts, project)
   local out = {}
   for _, id in ipairs(facts.config.dependencies) do
-    local chosen = facts.config.providers and facts.config.providers[id]
-    if chosen and chosen.access then
-      local access = chosen.scope == 'shared' and definitions.share(id, chosen.access, project) or chosen.access
-      for name, source in pairs(definitions.sources(id, access)) do
+    if facts.config.providers and facts.config.providers[id] then
+      for name, source in pairs((sources_of(facts, project, id))) do
         out[name] = source
       end
     end
@@ -78,7 +128,7 @@ end
 
 --- What dependencies hand to the services of a project, with ports filled in: the values of ${NAME} in scripts.
 ---@param facts table
----@param project string
+---@param project {name: string, root: string}
 ---@param numbers table<string, integer>
 ---@return table<string, string>
 function M.values(facts, project, numbers)
@@ -92,7 +142,7 @@ end
 -- What makes a running dependency another one than the planned one.
 local MATERIAL = {
   'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'command',
-  'secret_mark',
+  'secret_mark', 'env', 'container',
 }
 
 -- Of a project that uses a shared server nothing runs: it is set up whenever it is planned.
@@ -137,70 +187,103 @@ local function action_of(facts, project, entry)
   return 'keep', 'runs and is unchanged'
 end
 
-local function provides(id, access, numbers)
+local function provides(sources, numbers)
   local out = {}
-  for name, source in pairs(definitions.sources(id, access)) do
+  for name, source in pairs(sources) do
     out[name] = source.secret and MASK or definitions.fill_ports(source.value, numbers)
   end
   return out
 end
 
--- Changes with a password that somebody wrote down, and is too short to test guesses against.
-local function secret_mark(facts, project, id, password)
-  if not password or password == definitions.token(id) then
+-- Changes with what somebody wrote down and is hidden, and is too short to test guesses against.
+local function secret_mark(facts, project, id, password, env)
+  password = password ~= definitions.token(id) and password or nil
+  if not password and not env then
     return json.null
   end
-  local text = table.concat({ facts.scope_id, project, id, password }, '\0')
+  local text = table.concat({ facts.scope_id, project, id, password or '', env and json.encode_line(env) or '' }, '\0')
   return require('envctl.host.hash').sha256(text):sub(1, 4)
 end
 
---- One dependency of the plan, and its password when it was written down.
+local function run_by(entry, chosen)
+  entry.bin = chosen.bin or json.null
+  entry.image = chosen.image or json.null
+  entry.command = json.null
+  entry.program = chosen.program or json.null
+  entry.run_as = chosen.user and chosen.user.name or json.null
+  entry.base = chosen.base
+  entry.seed = chosen.seed or json.null
+end
+
+-- A command of the user's for a built-in dependency: all it is told is the port, and all that is known of it is that it listens.
+local function fill_command(entry, command, number)
+  entry.command, entry.ready.kind = json.array {}, 'tcp'
+  for i, word in ipairs(command) do
+    entry.command[i] = word:gsub('%${port}', ('%d'):format(number))
+  end
+end
+
+--- One dependency of the plan, and what of it is secret.
 ---@param facts table
----@param project string
+---@param project {name: string, root: string}
 ---@param id string
 ---@param ports table<string, integer> numbers of the project
----@return table entry, string? password
+---@return table entry, {password: string?, env: table<string, string>?}? secrets
 function M.build(facts, project, id, ports)
-  local chosen = facts.config.providers[id]
-  local definition = definitions.by_id[id]
-  local access = chosen.access or { host = 'localhost' }
-  if chosen.scope == 'shared' and project ~= M.SHARED then
-    access = definitions.share(id, access, project)
-  end
+  local chosen, name = facts.config.providers[id], project.name
+  local sources, shared = sources_of(facts, project, id)
+  local access = shared or chosen.access or { host = 'localhost' }
   local external = chosen.provider == 'external'
+  local about = about_of(facts, chosen, project, id)
+  local ready = (definitions.by_id[id] or {}).ready
   local entry = {
     id = id,
     provider = chosen.provider,
     why = chosen.why,
     scope = chosen.scope or 'isolated',
-    ports = external and {} or { [id] = ports[id] },
-    provides = provides(id, access, ports),
-    ready = { kind = definition.ready.kind, timeout_ms = definition.ready.timeout_ms },
+    layer = chosen.layer or 1,
+    ports = external and { [id] = access.port } or { [id] = ports[id] },
+    port = external and access.port or ports[id],
+    ready = ready and { kind = ready.kind, timeout_ms = ready.timeout_ms },
     needs = json.array {},
+    required = chosen.required ~= false,
     version = chosen.version and tostring(chosen.version) or json.null,
     database = access.name and definitions.fill_ports(access.name, ports) or json.null,
     user = access.user or json.null,
-    secret_mark = secret_mark(facts, project, id, access.password),
+    host = external and access.host or nil,
+    data = not external and about.data or nil,
   }
-  if external then
-    entry.host, entry.ports = access.host, { [id] = access.port }
-  else
-    entry.bin = chosen.bin or json.null
-    entry.image = chosen.image or json.null
-    entry.command = chosen.command and json.array(chosen.command) or json.null
-    if chosen.command then
-      entry.ready.kind = 'tcp'
-    end
-    entry.program = chosen.bin and chosen.bin .. '/' .. definition.programs[1] or json.null
-    entry.run_as = chosen.user and chosen.user.name or json.null
-    entry.base = chosen.base
-    entry.seed = chosen.seed or json.null
-    entry.data = ('%s/%s/%s/%s'):format(chosen.base, facts.scope_id, names.file(project), id)
+  local hidden
+  if not external then
+    run_by(entry, chosen)
   end
+  if chosen.described then
+    hidden = described.fill(entry, id, chosen, about, ports)
+    entry.makes_password = described.has_password(chosen.described)
+  else
+    entry.makes_password = chosen.provider ~= 'command'
+    if chosen.command then
+      fill_command(entry, chosen.command, ports[id])
+    end
+  end
+  entry.provides = provides(sources, ports)
+  entry.secret_mark = secret_mark(facts, name, id, access.password, hidden)
   entry.plan_digest = digest_of(entry)
-  entry.action, entry.reason = action_of(facts, project, entry)
-  local password = access.password
-  return entry, password ~= definitions.token(id) and password or nil
+  entry.action, entry.reason = action_of(facts, name, entry)
+  local password = access.password ~= definitions.token(id) and access.password or nil
+  return entry, (password or hidden) and { password = password, env = hidden } or nil
+end
+
+--- Servers that the projects of the repository share, once.
+---@param facts table
+---@param ports table<string, integer> numbers of the holder
+---@return table[] entries, table<string, table> secrets by id
+function M.build_shared(facts, ports)
+  local list, secrets = json.array {}, {}
+  for i, id in ipairs(shared_ids(facts.config)) do
+    list[i], secrets[id] = M.build(facts, { name = M.SHARED, root = facts.control_root }, id, ports)
+  end
+  return list, secrets
 end
 
 return M

@@ -3,9 +3,7 @@ local definitions = require 'envctl.deps.definitions'
 
 local M = {}
 
-local function key_of(id, suffix)
-  return 'ENVCTL_' .. id:upper() .. '_' .. suffix
-end
+local key_of = definitions.key
 
 local function where_of(origin)
   if origin and origin.file then
@@ -91,33 +89,38 @@ function access.redis()
   return { host = 'localhost' }
 end
 
-local function native(id, context)
-  if not find[id] then
+local function native(def, context)
+  local program = def.programs[1]
+  if not program then
     return nil, 'native: there is no server for this machine'
   end
-  local found = find[id](context.dirs(id))
+  local found
+  if find[def.id] then
+    found = find[def.id](context.dirs(def.id))
+  else
+    local path = require('envctl.host.sys').which(program)
+    found = path and { bin = path:match '^(.*)/[^/]+$' }
+  end
   if not found then
-    return nil, 'native: no ' .. definitions.by_id[id].programs[1] .. ' on this machine'
+    return nil, 'native: no ' .. program .. ' on this machine'
   end
   local user
-  if context.root_user then
-    user = require('envctl.deps.places').user(definitions.by_id[id].user)
+  if context.root_user and #def.user > 0 then
+    user = require('envctl.deps.places').user(def.user)
     if not user then
       return nil, 'native: no unprivileged user to run it as'
     end
   end
+  local command = def.described and { found.bin .. '/' .. program, table.unpack(def.described.command, 2) }
   return {
-    provider = 'native',
-    why = 'native: ' .. found.bin,
-    bin = found.bin,
-    version = found.version,
-    user = user,
+    provider = 'native', why = 'native: ' .. found.bin, bin = found.bin, program = found.bin .. '/' .. program,
+    version = found.version, user = user, command = command,
   }
 end
 
 -- `auto` only believes a daemon that answers; one that is asked for by name may be anywhere.
-local function docker(id, settings, context, wanted, shared)
-  if shared then
+local function docker(def, settings, context, wanted, shared)
+  if shared and not def.described then
     return nil, 'docker: shared servers are native ones'
   end
   if context.docker == nil then
@@ -127,31 +130,44 @@ local function docker(id, settings, context, wanted, shared)
   if not context.docker and not remote then
     return nil, context.docker_why
   end
-  local image = settings:get(key_of(id, 'IMAGE')) or definitions.by_id[id].image
+  local image = settings:get(key_of(def.id, 'IMAGE')) or def.image
   return { provider = 'docker', why = remote and 'docker: DOCKER_HOST is set' or context.docker_why, image = image }
 end
 
 -- A command of the user's. What it listens with is what the configuration says, defaults included.
-local function command(id, settings)
-  local key = 'ENVCTL_REQUIREMENT_' .. id:upper() .. '_CMD'
+local function command(def, settings)
+  local id = def.id
+  local key = definitions.command_key(id)
   local text = settings:get(key)
-  if not text or text == '' or not access[id] then
+  if not text or text == '' or not (access[id] or def.described) then
     return nil
   end
-  local where = where_of(settings:origin(key))
   local parse = require 'envctl.detect.command'
-  local words, why = parse.split(text)
-  if not words or #words == 0 then
-    return nil, { code = 'config_invalid', message = key .. ': ' .. (why or 'is empty'), where = where }
+  local words = text
+  if type(text) == 'string' then -- a script's is a list already
+    local why
+    words, why = parse.split(text)
+    if not words or #words == 0 then
+      local where = where_of(settings:origin(key))
+      return nil, { code = 'config_invalid', message = key .. ': ' .. (why or 'is empty'), where = where }
+    end
+    for i, word in ipairs(words) do
+      words[i] = parse.to_template(word)
+    end
   end
-  for i, word in ipairs(words) do
-    words[i] = parse.to_template(word)
-  end
-  local reach = access[id](settings)
+  local reach = access[id] and access[id](settings)
   if id == 'postgres' then
     reach.password = settings:get 'DB_PASSWORD'
   end
-  return { provider = 'command', why = key .. ' is set', command = words, access = reach }
+  local shown = settings:origin(key).layer == 'script' and where_of(settings:origin(key)) or key .. ' is set'
+  return { provider = 'command', why = shown, command = words, access = reach }
+end
+
+-- The command that a script's own dependency runs.
+local function own_command(def)
+  if def.scripted and def.described.command then
+    return { provider = 'command', why = 'command: of the script', command = def.described.command }
+  end
 end
 
 local function external(id, settings)
@@ -174,9 +190,35 @@ local function problem(id, message, hint, where)
   }
 end
 
+-- What runs it here or in a container: the first of the ways that are wanted and there. nil and all the reasons.
+local function run(def, settings, context, wanted)
+  local key, shared = key_of(def.id, 'PROVIDER'), settings:get(key_of(def.id, 'SCOPE')) == 'shared'
+  local reasons, found, why = {}, nil, nil -- luacheck: ignore 311
+  if (wanted == 'auto' or wanted == 'docker') and (settings:get(key_of(def.id, 'IMAGE')) or def.image) then
+    found, why = docker(def, settings, context, wanted, shared)
+    if not found and wanted == 'docker' then
+      return nil, why, { code = 'docker_unavailable', hint = 'start the daemon, or set ' .. key .. '=native' }
+    end
+    reasons[#reasons + 1] = not found and why or nil
+  elseif wanted == 'docker' then
+    return nil, 'docker: it has no image', { hint = 'say which: ' .. key_of(def.id, 'IMAGE') }
+  end
+  if not found and def.scripted then
+    found = own_command(def)
+    reasons[#reasons + 1] = not found and 'command: the script says none' or nil
+  elseif not found then
+    found, why = native(def, context)
+    reasons[#reasons + 1] = not found and why or nil
+  end
+  if found and #reasons > 0 then
+    found.why = table.concat(reasons, '; ') .. '; ' .. found.why
+  end
+  return found, table.concat(reasons, '; ')
+end
+
 -- One dependency: {provider, why, …}, or nil and an error object.
-local function choose(id, settings, context)
-  local key = key_of(id, 'PROVIDER')
+local function choose(def, settings, context)
+  local id, key = def.id, key_of(def.id, 'PROVIDER')
   local wanted = context.wanted[id] or settings:get(key) or 'auto'
   local where = where_of(settings:origin(key))
   if wanted == 'off' then
@@ -186,36 +228,25 @@ local function choose(id, settings, context)
     local found, why, e = external(id, settings)
     return found, e or not found and problem(id, id .. ': ' .. why, 'set it, or choose another provider', where) or nil
   end
-  local own, broken = command(id, settings)
+  local own, broken = command(def, settings)
   if own or broken then
     return own, broken
-  elseif wanted == 'command' then
-    local setting = 'ENVCTL_REQUIREMENT_' .. id:upper() .. '_CMD'
-    return nil, problem(id, id .. ': ' .. setting .. ' is not set', 'set it, or choose another provider', where)
+  elseif wanted == 'command' and not def.scripted then
+    local message = id .. ': ' .. definitions.command_key(id) .. ' is not set'
+    return nil, problem(id, message, 'set it, or choose another provider', where)
   end
-  local shared = settings:get(key_of(id, 'SCOPE')) == 'shared'
-  local found, why, docker_why
-  if wanted ~= 'native' and definitions.by_id[id].image then
-    found, docker_why = docker(id, settings, context, wanted, shared)
-    if not found and wanted == 'docker' then
-      local e = problem(id, id .. ': ' .. docker_why, 'start the daemon, or set ' .. key .. '=native', where)
-      e.code = 'docker_unavailable'
-      return nil, e
-    end
-  end
-  if not found then
-    found, why = native(id, context)
-    if found and docker_why then
-      found.why = docker_why .. '; ' .. found.why
-    end
-  end
+  local found, why, more = run(def, settings, context, wanted)
   if found then
-    found.access = access[id](settings)
+    found.access = access[id] and access[id](settings) or { host = 'localhost' }
     return found
+  elseif more then
+    local e = problem(id, id .. ': ' .. why, more.hint, where)
+    e.code = more.code or e.code
+    return nil, e
   end
-  why = docker_why and docker_why .. '; ' .. why or why
-  return nil, problem(id, id .. ' is enabled, but there is no way to run it: ' .. why,
-    access[id] and 'install it, set ' .. key_of(id, 'URL') .. ', or switch it off' or 'switch it off', where)
+  local hint = (access[id] or def.described) and 'install it, set ' .. key_of(id, 'URL') .. ', or switch it off'
+    or 'switch it off'
+  return nil, problem(id, id .. ' is enabled, but there is no way to run it: ' .. why, hint, where)
 end
 
 -- Fixed port of a dependency, from ENVCTL_<X>_PORT.
@@ -224,12 +255,31 @@ local function fixed_port(id, settings)
   return math.type(port) == 'integer' and port or nil
 end
 
+-- What a definition says about every way to run it.
+local function complete(found, def, settings, extra)
+  local id = def.id
+  local ours = found.provider == 'native' or found.provider == 'docker' or def.described ~= nil
+  found.fixed = fixed_port(id, settings)
+  found.scope = ours and found.provider ~= 'external' and settings:get(key_of(id, 'SCOPE')) or 'isolated'
+  found.described, found.layer, found.provides = def.described, def.layer, extra.provides[id]
+  if found.access and ours and found.provider ~= 'external' and not def.described then
+    found.access.password = found.access.password or definitions.token(id)
+  end
+  local bootstrap = def.described and def.described.bootstrap
+  if bootstrap then
+    found.described = setmetatable({
+      bootstrap = { path = bootstrap.path, strict = settings:get 'ENVCTL_STRICT_N8N_BOOTSTRAP' == true },
+    }, { __index = def.described })
+  end
+end
+
 --- Fills facts.config.providers (id -> how it runs); what cannot run becomes an error or, with
 --- ENVCTL_REQUIREMENTS_STRICT=false, a warning. Takes out what is switched off.
 ---@param ctx table
 ---@param facts table
 ---@param flags table of the route
-function M.gather(ctx, facts, flags)
+---@param extra {declared: table<string, envctl.deps.Definition>, provides: table<string, table<string, string>>} of scripts
+function M.gather(ctx, facts, flags, extra)
   local list = facts.config.dependencies
   if #list == 0 or facts.config.conflict then
     return -- what excludes each other is an error by itself
@@ -250,24 +300,20 @@ function M.gather(ctx, facts, flags)
     return out
   end
   local kept, providers = {}, {}
+  local strict = settings:get 'ENVCTL_REQUIREMENTS_STRICT' ~= false
   for _, id in ipairs(list) do
-    local found, e = choose(id, settings, context)
+    local def = extra.declared[id] or definitions.by_id[id]
+    local found, e = choose(def, settings, context)
     if found then
       kept[#kept + 1] = id
-      found.base = base
-      found.fixed = fixed_port(id, settings)
-      local ours = found.provider == 'native' or found.provider == 'docker'
-      found.scope = ours and settings:get(key_of(id, 'SCOPE')) or 'isolated'
-      if ours then
-        found.access.password = found.access.password or definitions.token(id)
-      end
+      found.base, found.required = base, strict
+      complete(found, def, settings, extra)
       -- Only what has no data yet is seeded, from the data of the main working tree.
       found.seed = flags.seed_requirements_from_base == true and facts.mode == 'trees' and found.provider == 'native'
-        and found.scope == 'isolated' and 'Main' or nil
+        and found.scope == 'isolated' and not def.described and 'Main' or nil
       providers[id] = found
     elseif e then
       kept[#kept + 1] = id -- still enabled, and shown with the plan
-      local strict = settings:get 'ENVCTL_REQUIREMENTS_STRICT' ~= false
       local problems = strict and facts.config_errors or facts.config_warnings
       problems[#problems + 1] = e
     end

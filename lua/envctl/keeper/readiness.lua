@@ -172,6 +172,16 @@ local CHECKS = {
   end,
 }
 
+--- One look at what readiness asks for, once it listens. Awaits.
+---@param svc table
+---@param ready {kind: 'tcp'|'http'|'log'|'command'|'none'}
+---@param where {port: integer?, addr: string?}
+---@param state table of this wait
+---@return boolean ok, string? detail
+function M.check(svc, ready, where, state)
+  return CHECKS[ready.kind](svc, ready, where, state)
+end
+
 --- Whether a service that was ready still is as its `health` says. Awaits.
 ---@param svc table
 ---@param plan {http: string?, tcp: boolean?, command: string[]?, timeout_ms: integer?}
@@ -208,7 +218,7 @@ function M.wait(svc)
       where = look(svc, state)
     end
     if where then
-      local ok, detail = CHECKS[ready.kind](svc, ready, where, state)
+      local ok, detail = M.check(svc, ready, where, state)
       last = detail or last
       if ok and not svc.exited then
         return where

@@ -5,7 +5,7 @@ local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local store = require 'envctl.state.store'
 local ending = require 'envctl.keeper.ending'
-local deps = require 'envctl.deps.apply'
+local dependencies = require 'envctl.deps.ending'
 
 local M = {}
 
@@ -88,7 +88,7 @@ function M.run(op)
   local ended = {}
   if request.all or request.dependencies then
     local unended
-    ended, unended = deps.stop(op, not request.all and request.dependencies or nil)
+    ended, unended = dependencies.stop(op, not request.all and request.dependencies or nil)
     table.move(unended, 1, #unended, #failures + 1, failures)
   end
   local swept, left = 0, 0

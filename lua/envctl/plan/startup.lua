@@ -71,7 +71,8 @@ function M.wants(project, config)
       out[#out + 1] = { id = s.name, base = base, fixed = s.port_fixed, kind = 'service' }
     end
   end
-  return table.move(deps.wants(config), 1, #config.dependencies, #out + 1, out)
+  local more = deps.wants(config)
+  return table.move(more, 1, #more, #out + 1, out)
 end
 
 local function about(project)
@@ -239,7 +240,7 @@ local function scope_of(draft, project)
   end
   return {
     project = project.name, root = project.root, ports = own, services = addresses, env = draft.facts.env or {},
-    sources = deps.values(draft.facts, project.name, own),
+    sources = deps.values(draft.facts, project, own),
   }
 end
 
@@ -313,10 +314,10 @@ local function plan_dependencies(draft, project)
   for _, id in ipairs(facts.config.dependencies) do
     if facts.config.providers and facts.config.providers[id] then
       local numbers = deps.numbers(draft.ports, project.name)
-      local entry, password = deps.build(facts, project.name, id, numbers)
+      local entry, secrets = deps.build(facts, project, id, numbers)
       out[#out + 1] = entry
       -- Not the name of a service: no service begins with '@'.
-      draft.secrets[project.name .. '/@' .. id] = password and { password = password } or nil
+      draft.secrets[project.name .. '/@' .. id] = secrets
       if entry.action == 'unknown' then
         block(draft, {
           code = 'state_unknown', message = names.short(project.name, id) .. ' ' .. entry.reason,
@@ -340,11 +341,9 @@ local function plan_shared(draft)
   for _, p in ipairs(result.problems) do
     port_problem(draft, holder, p)
   end
-  local list = json.array {}
-  for i, want in ipairs(deps.shared_wants(facts.config)) do
-    local entry, password = deps.build(facts, deps.SHARED, want.id, deps.numbers(draft.ports, deps.SHARED))
-    list[i] = entry
-    draft.secrets[deps.SHARED .. '/@' .. want.id] = password and { password = password } or nil
+  local list, secrets = deps.build_shared(facts, deps.numbers(draft.ports, deps.SHARED))
+  for id, hidden in pairs(secrets) do
+    draft.secrets[deps.SHARED .. '/@' .. id] = hidden
   end
   return {
     name = deps.SHARED, root = facts.control_root, slot = result.slot, ports = result.ports, dependencies = list,

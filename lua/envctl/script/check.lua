@@ -132,6 +132,15 @@ local function check_services(session, ctx, out)
   end
 end
 
+-- Their dependencies, read into settings that nobody uses.
+local function check_dependencies(session, out)
+  local nobody = { values = {}, is_set = function() end }
+  local ok, e = task.try(require('envctl.deps.scripted').read, session, nobody)
+  if not ok then
+    add(out.errors, e)
+  end
+end
+
 --- Checks.
 ---@param session envctl.script.Session
 ---@param ctx table
@@ -148,6 +157,7 @@ function M.run(session, ctx)
   for _, w in ipairs(loaded.warnings) do
     out.warnings[#out.warnings + 1] = { code = w.code, message = w.message, hint = json.null, where = w.where }
   end
+  check_dependencies(session, out)
   check_services(session, ctx, out)
   check_points(session, out)
   check_modules(session, out)

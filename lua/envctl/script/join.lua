@@ -9,6 +9,21 @@ local STRONGER = {
   ['local'] = { env = true, flag = true },
 }
 
+--- Sets a value of a script, unless a stronger layer has set it.
+---@param settings envctl.Settings
+---@param key string
+---@param value any
+---@param at {layer: string, file: string?, line: integer?}?
+function M.put(settings, key, value, at)
+  at = at or { layer = 'script' }
+  local now = settings.values[key]
+  if not (now and STRONGER[at.layer][now.level]) then
+    settings.values[key] = {
+      value = value, origin = { layer = at.layer, file = at.file, line = at.line }, rank = 1, level = at.layer,
+    }
+  end
+end
+
 local function place(origins, path)
   local at = { 'config', table.unpack(path) }
   for n = #at, 1, -1 do
@@ -54,13 +69,7 @@ function M.settings(session, settings)
     }, 0)
   end
   for key, value in pairs(input.values) do
-    local at = place(origins, path_of(schema.find(key), input.from[key])) or { layer = 'script' }
-    local now = settings.values[key]
-    if not (now and STRONGER[at.layer][now.level]) then
-      settings.values[key] = {
-        value = value, origin = { layer = at.layer, file = at.file, line = at.line }, rank = 1, level = at.layer,
-      }
-    end
+    M.put(settings, key, value, place(origins, path_of(schema.find(key), input.from[key])))
   end
 end
 

@@ -398,13 +398,6 @@ local function dead_overrides(self)
       out[#out + 1] = unused(h, { 'on', name }, 'this envctl does not call it yet')
     end
   end
-  for _, entry in ipairs(self.entries) do
-    for _, id in ipairs(sorted(type(entry.data.dependencies) == 'table' and entry.data.dependencies or {})) do
-      local path = { 'dependencies', id }
-      local file, line = self:place(entry, path)
-      out[#out + 1] = unused({ file = file, line = line }, path, 'this envctl does not run dependencies of scripts yet')
-    end
-  end
   for _, name in ipairs(sorted(self.modules)) do
     for _, m in ipairs(points.modules[name].available and {} or self.modules[name]) do
       out[#out + 1] = unused(m, { 'modules', name }, 'this envctl does not use it yet')

@@ -198,7 +198,22 @@ local DEPENDENCY = {
     args = doc('arguments of the image', TEXTS),
     url = doc('where it is, for the provider external', { type = 'string' }),
     env = doc('its own environment', ENV),
-    ports = doc('base ports by name', { type = 'map', key = NAME, item = PORT, what = 'a table of ports by name' }),
+    ports = doc('base ports by name', {
+      type = 'map', key = NAME, what = 'a table of ports by name',
+      item = {
+        type = 'union', what = 'an integer 1..65535, or a table with base and container',
+        of = {
+          PORT,
+          {
+            type = 'record', required = { 'base', 'container' },
+            fields = {
+              base = doc('where counting begins on this machine', PORT),
+              container = doc('what its image listens on; the default is the same number', PORT),
+            },
+          },
+        },
+      },
+    }),
     provides = doc('values that services use as ${NAME}', {
       type = 'map', key = ENV.key, item = { type = 'string', empty = true }, what = 'a table of texts by name',
     }),
