@@ -136,6 +136,9 @@ class Daemon:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(p, signal.SIGKILL)
         self.process.wait()
+        # Where nobody reaps orphans, a daemon that is started again takes the zombie of containerd for one that runs.
+        with contextlib.suppress(FileNotFoundError):
+            (self.top / "exec/containerd/containerd.pid").unlink()
 
     def helpers(self):
         """Processes that the daemon started for itself: containerd and the proxies of ports, not the shims of containers."""
@@ -146,10 +149,18 @@ class Daemon:
             and (top in argv or Proc(p).ppid == self.process.pid)
         ]
 
+    def end_shims(self):
+        """What a daemon that could not be asked any more has left: the shims of containers, and what runs in them."""
+        shims = [p for p in all_pids() if b"containerd-shim" in (argv := read_bytes(f"/proc/{p}/cmdline"))
+                 and str(self.top).encode() in argv]
+        for p in [p for p in all_pids() if Proc(p).ppid in shims] + shims:
+            Proc(p).signal(signal.SIGKILL)
+
     def close(self):
         if self.process and self.process.poll() is not None:
-            self.start()
-        if self.process:
+            with contextlib.suppress(Skipped, Failed):
+                self.start()
+        if self.process and self.process.poll() is None:
             ids = self("ps", "-aq").stdout.decode().split()
             if ids:
                 self("rm", "-f", *ids)
@@ -158,6 +169,7 @@ class Daemon:
                 self.process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 self.kill()
+        self.end_shims()
         subprocess.run(["ip", "link", "del", self.bridge], capture_output=True)
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if f"{self.top}/" in line]
         for mount in sorted(mounts, reverse=True):

@@ -7,7 +7,7 @@ import socket
 
 from deps import Data, argvs, components, configure, files_with, get
 from docker_lib import daemon, images
-from lib import PYTHON, SVC, Skipped, check, contains, equal, listens, main, test, wait_for
+from lib import BIN, PYTHON, SVC, Proc, Skipped, check, contains, equal, listens, main, test, wait_for
 
 
 def backend_url(w):
@@ -71,6 +71,40 @@ def in_containers(w):
         configure(w, postgres=False, ENVCTL_REDIS_IMAGE="registry.invalid/none:1")
         failed = w.envctl("start", "--headless", "--json", rc=1, timeout=150).json()["error"]
         equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
+
+
+@test(timeout=180)
+def a_daemon_that_is_killed(w):
+    """The containers live on (live-restore). What can be known is said, and nothing is started twice."""
+    with Data(w), daemon(w) as docker:
+        images(docker)
+        configure(w, postgres=False, ENVCTL_REDIS_IMAGE="redis:test", ENVCTL_REDIS_PROVIDER="docker")
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        equal(get(backend_url(w), "/incr"), "1", "counter")
+        part = components(w.saved_state())["redis"]
+        docker.kill()
+        equal(components(w.state()["state"])["redis"]["live"], True, "its process is there, daemon or not")
+        refused = w.envctl("start", "--headless", "--json", rc=1).json()["error"]
+        equal(refused["code"], "docker_unavailable", "what cannot be asked is not planned with")
+        equal(len(w.service_processes()), 1, "and what runs is left alone")
+        stopped = w.envctl("stop-all", "--headless", "--json", rc=1, timeout=60).json()
+        contains(str(stopped), "the docker daemon does not", "what cannot be stopped is said")
+        check(Proc(part["pid"]).alive, "and runs still")
+        docker.start()
+        # The proxy of its port died with the daemon and is made again with the container.
+        w.envctl("stop-all", "--headless", rc=0, timeout=60)
+        equal(containers(docker), [], "running containers")
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        equal(get(backend_url(w), "/incr"), "2", "no data is lost")
+        # Killed while a container is being started.
+        w.envctl("stop-all", "--headless", rc=0, timeout=60)
+        start = w.spawn(BIN, "start", "--headless")
+        wait_for(lambda: containers(docker), "the container to run")
+        docker.kill()
+        equal(start.wait(timeout=90) in (0, 1), True, "it ends")
+        docker.start()
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        equal(get(backend_url(w), "/incr"), "3", "still none")
 
 
 @test(timeout=180)
