@@ -67,6 +67,7 @@ local function new_record(op, d)
     resources = { requested = d.port, primary = d.port },
     provider = plan.provider, scope = plan.scope, version = d.version, ports = plan.ports, log_path = d.log_path,
     marker = d.marker, status = 'starting', plan_digest = plan.plan_digest, data_dir = d.dir, run_id = op.run.id,
+    plan = require('envctl.plan.digest').dependency_material(plan), -- a later plan is compared with this one
     bin = plan.bin, access = { user = plan.user, name = plan.database },
     requested_port = d.port, url = M.url(d), stop = definitions.by_id[d.id].stop,
     password_file = fs.lstat(d.dir .. '/password') and d.dir .. '/password' or nil,
@@ -513,6 +514,9 @@ local function end_old(op)
     for _, plan in ipairs(project.dependencies or {}) do
       planned[names.short(project.name, plan.id)] = plan.action or 'start'
     end
+  end
+  for _, a in ipairs(op.plan.actions or {}) do
+    projects[a.project] = projects[a.project] or a.dependency
   end
   local started, others = recorded(op.world, function(project)
     return projects[project]

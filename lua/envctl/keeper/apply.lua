@@ -50,7 +50,9 @@ end
 local function actions_of(plan)
   local by_name = {}
   for _, a in ipairs(plan.actions or {}) do
-    by_name[names.display(a.project, a.service)] = a.action
+    if not a.dependency then
+      by_name[names.display(a.project, a.service)] = a.action
+    end
   end
   return by_name
 end

@@ -51,6 +51,26 @@ function M.check(records)
   return out
 end
 
+--- What is true of a saved state, as the reconciler takes it.
+---@param state table? run state
+---@return envctl.resume.Truth
+function M.truth(state)
+  local out, names, records = { services = {}, dependencies = {} }, {}, {}
+  for name, record in pairs(state and state.services or {}) do
+    names[#names + 1], records[#records + 1] = name, record
+  end
+  for i, item in ipairs(M.check(records)) do
+    out.services[names[i]] = { alive = item.live, status = item.status, why = item.reason }
+  end
+  local truth = require 'envctl.deps.truth'
+  local live, reasons = truth.live(state)
+  truth.each(state, function(project, id, component)
+    local key = project .. '/' .. id
+    out.dependencies[key] = { alive = live[key], status = component.status, why = reasons[key] }
+  end)
+  return out
+end
+
 --- Failures that error_report.json keeps.
 ---@param paths table
 ---@return table[] error objects {code, message, hint, where}
