@@ -133,7 +133,7 @@ local function tell_actions(ctx, document)
   for _, action in ipairs(ctx.route.command == 'resume' and document.plan.actions or {}) do
     ctx.out.note(clean(explain.action(action)))
   end
-  for _, change in ipairs(document.changes) do
+  for _, change in ipairs(document.changes or {}) do
     ctx.out.note(clean(explain.change(change)))
   end
 end
@@ -143,7 +143,7 @@ local function summary(ctx, result, plan_document)
   local out = ctx.out
   if out.is_json then
     local document = {
-      schema = schema_of(ctx), ok = true, command = ctx.route.command, changes = plan_document.changes,
+      schema = schema_of(ctx), ok = true, command = ctx.route.command, changes = plan_document.changes or json.array {},
       actions = plan_document.plan.actions or json.array {},
     }
     for k, v in pairs(result) do
