@@ -217,6 +217,24 @@ def what_is_sick_is_brought_back_by_resume_alone(w):
 
 
 @test
+def what_is_wanted_no_more(w):
+    """One that runs is stopped, one that does not is forgotten, and the one that is still wanted stays."""
+    w.configure(MAIN_BACKEND_ENABLE=False, MAIN_FRONTEND_ENABLE=False)
+    script(w, "", ("api", "web", "old"))
+    w.start()
+    before = pids(w)
+    end(w, "Main Old")
+    script(w, "", ("api",))
+    gone = "is no longer part of the plan"
+    equal(actions(explained(w)), {
+        "api": ("keep", "runs and is unchanged"), "web": ("stop", gone), "old": ("forget", gone + " and does not run"),
+    }, "the plan")
+    w.envctl("resume", "--headless", rc=0)
+    equal(pids(w), {"Main Api": before["Main Api"]}, "what is left")
+    check(Proc.quick(before["Main Web"]) is None, "web has ended")
+
+
+@test
 def each_mode_returns_to_its_own(w):
     """Both modes run; the state is of the one that was started last. Resume of the other keeps what is its own."""
     w.services(backend="")
@@ -284,9 +302,9 @@ def a_worktree_in_another_place_is_another_environment(w):
 # --- scripts -----------------------------------------------------------------------------------------------------------
 
 
-def script(w, text):
+def script(w, text, names=("api", "web")):
     command = f"{PYTHON} -S -E {SVC} --port ${{port}}"
-    services = ", ".join(f'{n} = {{ command = "{command}", port = {w.port + i} }}' for i, n in enumerate(("api", "web")))
+    services = ", ".join(f'{n} = {{ command = "{command}", port = {w.port + i} }}' for i, n in enumerate(names))
     w.write(".envctl.lua", "return { envctl = 1, services = { %s },\n%s }\n" % (services, text))
     w.commit()
     w.envctl("script", "trust", rc=0)

@@ -1,6 +1,7 @@
---- What is saved and what the plan wants, as the reconciler takes them; whether this is a fresh start or a return. Pure.
+--- What is saved and what the plan wants, for the reconciler; whether this is a fresh start or a return. Pure.
 local json = require 'envctl.util.json'
 local names = require 'envctl.state.names'
+local reconcile = require('envctl.resume.reconcile').reconcile
 local SHARED = require('envctl.deps.plan').SHARED
 
 local M = {}
@@ -21,7 +22,7 @@ function M.saved(facts)
     end
   end
   for project, requirement in pairs(state.requirements or {}) do
-    local own = mine[project] or state.mode == facts.mode
+    local own = mine[project] == true or state.mode == facts.mode
     for id, component in pairs((own or project == SHARED) and requirement.components or {}) do
       out.dependencies[names.short(project, id)], found = component, found or own
     end
@@ -38,11 +39,7 @@ local function replacement_reason(facts)
   end
 end
 
---- What is wanted, as resume.reconcile takes it.
----@param facts table
----@param plan table
----@return envctl.resume.Wanted
-function M.wanted(facts, plan)
+local function wanted_of(facts, plan)
   local selected = json.array {}
   for i, project in ipairs(facts.projects) do
     selected[i] = project.name
@@ -51,6 +48,56 @@ function M.wanted(facts, plan)
     projects = plan.projects, shared = plan.shared, selected = selected, partial = facts.service_filter ~= nil,
     replace = replacement_reason(facts), heal = facts.command == 'resume',
   }
+end
+
+-- Every dependency and service of a plan that somebody runs.
+local function each_planned(plan, fn)
+  local holders = { plan.shared }
+  for _, holder in ipairs(table.move(plan.projects, 1, #plan.projects, #holders + 1, holders)) do
+    for _, entry in ipairs(holder.dependencies) do
+      if entry.provider ~= json.null then
+        fn(holder, entry.id, entry)
+      end
+    end
+    for _, service in ipairs(holder.services or {}) do
+      fn(holder, service.name)
+    end
+  end
+end
+
+local function key_of(project, name, dependency)
+  return (dependency and 'dependency ' or 'service ') .. names.short(project, name)
+end
+
+--- What resume.reconcile says, which dependencies of the plan get to know. What it leaves out may run, for all that is known.
+---@param facts table
+---@param plan table
+---@param decide fun(point: string, input: any, base: fun(input: table): any): any
+---@return envctl.resume.Action[] actions, boolean found whether anything was saved
+function M.actions(facts, plan, decide)
+  local saved, found = M.saved(facts)
+  local input = { saved = saved, truth = facts.truth, wanted = wanted_of(facts, plan) }
+  local function base(given)
+    return reconcile(given.saved, given.truth, given.wanted)
+  end
+  local list, by_key = found and decide('resume.reconcile', input, base) or base(input), {}
+  for _, a in ipairs(list) do
+    by_key[key_of(a.project, a.service, a.dependency)] = a
+  end
+  each_planned(plan, function(holder, name, entry)
+    local key = key_of(holder.name, name, entry)
+    if not by_key[key] then
+      by_key[key] = {
+        project = holder.name, service = name, dependency = entry and true, action = 'unknown',
+        reason = 'is left out by resume.reconcile', changes = {},
+      }
+      list[#list + 1] = by_key[key]
+    end
+    if entry then
+      entry.action, entry.reason = by_key[key].action, by_key[key].reason
+    end
+  end)
+  return list, found
 end
 
 local RESUMABLE = { start = true, plan = true, resume = true }

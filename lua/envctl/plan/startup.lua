@@ -6,7 +6,6 @@ local ports = require 'envctl.plan.ports'
 local services = require 'envctl.plan.services'
 local digest = require 'envctl.plan.digest'
 local reuse = require 'envctl.plan.reuse'
-local reconcile = require('envctl.resume.reconcile').reconcile
 local deps = require 'envctl.deps.plan'
 
 local M = {}
@@ -443,58 +442,11 @@ local function chosen_services(draft)
   return chosen
 end
 
--- Every dependency and service of a plan that somebody runs.
-local function each_planned(plan, fn)
-  local holders = { plan.shared }
-  for _, holder in ipairs(table.move(plan.projects, 1, #plan.projects, #holders + 1, holders)) do
-    for _, entry in ipairs(holder.dependencies) do
-      if entry.provider ~= json.null then
-        fn(holder, entry.id, entry)
-      end
-    end
-    for _, service in ipairs(holder.services or {}) do
-      fn(holder, service.name)
-    end
-  end
-end
-
-local function key_of(project, name, dependency)
-  return (dependency and 'dependency ' or 'service ') .. names.short(project, name)
-end
-
--- What resume.reconcile says; what it leaves out may run, for all that is known.
-local function decided(draft, plan)
-  local facts = draft.facts
-  local saved, found = reuse.saved(facts)
-  local input = { saved = saved, truth = facts.truth, wanted = reuse.wanted(facts, plan) }
-  local function base(given)
-    return reconcile(given.saved, given.truth, given.wanted)
-  end
-  local list, by_key = found and draft.decide('resume.reconcile', input, base) or base(input), {}
-  for _, a in ipairs(list) do
-    by_key[key_of(a.project, a.service, a.dependency)] = a
-  end
-  each_planned(plan, function(holder, name, entry)
-    local key = key_of(holder.name, name, entry)
-    if not by_key[key] then
-      by_key[key] = {
-        project = holder.name, service = name, dependency = entry and true, action = 'unknown',
-        reason = 'is left out by resume.reconcile', changes = {},
-      }
-      list[#list + 1] = by_key[key]
-    end
-    if entry then
-      entry.action, entry.reason = by_key[key].action, by_key[key].reason
-    end
-  end)
-  return list, found
-end
-
 -- Puts the actions into the plan, where anything was saved. What may run already is never started a second time, and never taken
 -- down on a guess.
 local function act(draft, plan)
   local changes, actions = json.array {}, json.array {}
-  local list, found = decided(draft, plan)
+  local list, found = reuse.actions(draft.facts, plan, draft.decide)
   for i, a in ipairs(list) do
     actions[i] = {
       project = a.project, service = a.service, dependency = a.dependency, action = a.action,
