@@ -156,11 +156,7 @@ local function read_saved(facts, ctx)
   facts.state_error, state = guarded(function()
     return require('envctl.state.store').read(ctx.paths)
   end)
-  facts.state, facts.live = state, {}
-  if state then
-    facts.live, facts.live_reasons = require('envctl.resume.observe').live(state)
-    facts.live_dependencies = require('envctl.deps.truth').live(state)
-  end
+  facts.state, facts.truth = state, require('envctl.resume.health').truth(state)
   e, facts.ledger = guarded(function()
     return require('envctl.state.ports_table').read(ctx.paths)
   end)
@@ -168,11 +164,11 @@ local function read_saved(facts, ctx)
 end
 
 local function recorded_projects(facts)
-  local state, out = facts.state and facts.state.mode == facts.mode and facts.state or {}, {}
-  for _, record in pairs(state.services or {}) do
+  local state, out = facts.state or {}, {}
+  for _, record in pairs(require('envctl.plan.reuse').saved(facts).services) do
     out[record.project] = true
   end
-  for project in pairs(state.requirements or {}) do
+  for project in pairs(state.mode == facts.mode and state.requirements or {}) do
     out[project] = true
   end
   return out
@@ -435,12 +431,12 @@ end
 local function own_ports(facts)
   local own = {}
   for name, record in pairs(facts.state and facts.state.services or {}) do
-    if facts.live[name] ~= false then
+    if facts.truth.services[name].alive ~= false then
       own[record.requested_port or 0], own[record.actual_port or 0] = true, true
     end
   end
   require('envctl.deps.truth').each(facts.state, function(project, id, component)
-    if facts.live_dependencies[project .. '/' .. id] ~= false then
+    if facts.truth.dependencies[project .. '/' .. id].alive ~= false then
       for _, number in pairs(component.ports or {}) do
         own[number] = true
       end

@@ -103,6 +103,28 @@ TEETH = [
         [("state/paths.lua", "fs.secure_dir(path, { create = false })", "fs.stat(path)")],
     ),
     ("a fresh line after a torn one", "test_events", ["torn_at_any_byte"], "no_fresh_line", []),
+    ("identity of what is recorded", "test_resume", ["the_truth_of_generated_worlds"], "no_identity_check", []),
+    (
+        "a reboot is noticed",
+        "test_resume",
+        ["after_a_reboot"],
+        None,
+        [("resume/observe.lua", "  return procfs.alive(record.identity)", "  return require('envctl.host.fs').stat('/proc/' .. record.pid) ~= nil")],
+    ),
+    (
+        "records are of their own mode",
+        "test_resume",
+        ["each_mode_returns_to_its_own"],
+        None,
+        [("plan/reuse.lua", "(record.mode or state.mode) == facts.mode", "state.mode == facts.mode")],
+    ),
+    (
+        "what a script leaves out blocks",
+        "test_resume",
+        ["what_a_script_leaves_out_is_not_touched"],
+        None,
+        [("plan/startup.lua", "action = 'unknown',", "action = 'start',")],
+    ),
 ]
 
 # With this switched off the tests still pass: there is a second line behind the first.

@@ -183,7 +183,9 @@ def a_written_password_and_another_database(w):
         check(secret not in argvs(), "not in an argument")
         # Another password later: the data stays, and the old one is of no use any more.
         configure(w, redis=False, DB_PASSWORD="another-one", DB_NAME="shop-db", DB_USER="shop")
-        w.start()
+        done = w.start("--json").json()
+        changed = [(c["service"], c["field"], c["before"], c["after"]) for c in done["changes"] if c.get("dependency")]
+        equal(changed, [("postgres", "secrets", "***", "***")], "what differs")
         equal(get(backend_url(w), "/rows"), '["x"]', "rows")
 
 
@@ -222,6 +224,24 @@ def a_dependency_alone_is_an_environment(w):
         check(listens(redis["final"]), "a resume brings it back")
         w.stop_all()
         check(not listens(redis["final"]), "redis has ended")
+
+
+@test
+def a_dependency_that_is_planned_no_more_is_ended(w):
+    with Data(w):
+        configure(w, postgres=False, MAIN_BACKEND_ENABLE=False)
+        w.start()
+        redis = components(w.saved_state())["redis"]
+        configure(w, postgres=False, redis=False, MAIN_BACKEND_ENABLE=False)
+        plan = w.envctl("explain-startup", "resume", "--json", rc=0).json()["plan"]
+        equal(plan["actions"], [{
+            "project": "Main", "service": "redis", "dependency": True, "action": "stop",
+            "reason": "is no longer part of the plan",
+        }], "the plan")
+        said = w.envctl("resume", "--headless", rc=0)
+        contains(said.err, "Main/redis: stop (is no longer part of the plan)", "what it did")
+        check(not listens(redis["final"]), "redis has ended")
+        equal(w.saved_state()["requirements"], {}, "it is forgotten")
 
 
 @test

@@ -113,7 +113,8 @@ rule 'C prints nothing outside main.c and the tools' prints_in_c
 rule 'C runs no shell' shell_in_c
 rule 'policy uses no io, os, print' io_in_policy
 rule 'policy has no globals' globals_in_policy
-rule 'plan/ is pure: no host module but hash' requires plan '^envctl\.(host\.hash|util\.|plan\.|deps\.plan$|err$|state\.names)'
+rule 'plan/ is pure: no host module but hash' requires plan '^envctl\.(host\.hash|util\.|plan\.|deps\.plan$|resume\.reconcile$|err$|state\.names)'
+rule 'resume/reconcile is pure too' requires resume/reconcile.lua '^envctl\.(util\.|plan\.digest$|state\.names)'
 rule 'deps/plan is pure too' requires deps/plan.lua \
   '^envctl\.(host\.hash|util\.|plan\.|deps\.(plan|definitions|described)$|err$|state\.names)'
 rule 'deps/described is pure too' requires deps/described.lua \

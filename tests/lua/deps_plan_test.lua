@@ -58,23 +58,6 @@ function T.test_a_written_password_is_beside_the_plan()
   lu.assertNotEquals(plan.build(f, project 'Main', 'postgres', PORTS).plan_digest, entry.plan_digest)
 end
 
-function T.test_actions()
-  local fresh = plan.build(facts(), project 'Main', 'redis', PORTS)
-  lu.assertEquals(fresh.action, 'start')
-  local state = {
-    requirements = { Main = { components = { redis = { identity = {}, plan_digest = fresh.plan_digest } } } },
-  }
-  local function action(live, digest)
-    state.requirements.Main.components.redis.plan_digest = digest or fresh.plan_digest
-    local f = facts { state = state, live_dependencies = { ['Main/redis'] = live } }
-    return (plan.build(f, project 'Main', 'redis', PORTS)).action
-  end
-  lu.assertEquals(action(true), 'keep')
-  lu.assertEquals(action(false), 'start')
-  lu.assertEquals(action(nil), 'unknown')
-  lu.assertEquals(action(true, 'sha256:other'), 'restart')
-end
-
 function T.test_ports_that_are_asked_for()
   local f = facts()
   f.config.providers.redis.provider = 'external'

@@ -94,9 +94,13 @@ local function run(route, world)
         return world.ledger or {}
       end,
     },
-    ['envctl.resume.observe'] = {
-      live = function()
-        return world.live or {}, {}
+    ['envctl.resume.health'] = {
+      truth = function()
+        local truth = { services = {}, dependencies = {} }
+        for name, alive in pairs(world.live or {}) do
+          truth.services[name] = { alive = alive, status = 'ready' }
+        end
+        return truth
       end,
     },
     ['envctl.host.port'] = {

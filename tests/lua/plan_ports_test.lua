@@ -22,7 +22,7 @@ end
 
 local function facts(with)
   local f = {
-    scope_id = 'repo-1', ledger = {}, busy = {}, live = {}, discovered = {},
+    scope_id = 'repo-1', ledger = {}, busy = {}, truth = { services = {} }, discovered = {},
     config = { bases = BASES, spacing = 20, strategy = 'project_slot' },
   }
   for k, v in pairs(with or {}) do
@@ -108,7 +108,7 @@ end
 
 function M.test_our_own_live_ports_are_ours()
   local state = { services = { ['Main Backend'] = { project = 'Main', service = 'backend', requested_port = 8000, actual_port = 8077 } } }
-  local f = facts { state = state, live = { ['Main Backend'] = true }, busy = { [8000] = {}, [8077] = {} } }
+  local f = facts { state = state, truth = { services = { ['Main Backend'] = { alive = true } } }, busy = { [8000] = {}, [8077] = {} } }
   lu.assertEquals(assign(f, { 'Main' }).Main.slot, 0)
   -- Of another project they are not.
   f.discovered = {}
@@ -116,7 +116,7 @@ function M.test_our_own_live_ports_are_ours()
   lu.assertEquals(assign(f, { 'Main' }).Main.slot, 1)
   -- Of a dead one they are nobody's; what the look found counts.
   state.services['Main Backend'].project = 'Main'
-  f.live['Main Backend'] = false
+  f.truth.services['Main Backend'].alive = false
   lu.assertEquals(assign(f, { 'Main' }).Main.slot, 1)
 end
 

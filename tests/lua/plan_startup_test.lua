@@ -48,7 +48,7 @@ local function facts(with)
     command = 'start', mode = 'main', headless = true, interactive_tty = false, implicit = true, scope_id = 'repo-1',
     control_root = '/repo',
     configured = true, config = config(), discovered = { { name = 'Main', root = '/repo' } }, selection = { required = false },
-    ledger = {}, busy = {}, live = {},
+    ledger = {}, busy = {},
     projects = {
       main_project {
         service('backend', 8000), service('frontend', 9000, { env = { PORT = '${port}', VITE_BACKEND_URL = '${services.backend.url}' } }),
@@ -57,6 +57,11 @@ local function facts(with)
   }
   for k, v in pairs(with or {}) do
     f[k] = v
+  end
+  -- `live`: by display name, true, false or nothing.
+  f.truth, f.live = { services = {}, dependencies = {} }, nil
+  for name in pairs(f.state and f.state.services or {}) do
+    f.truth.services[name] = { alive = with.live[name], status = 'ready' }
   end
   return f
 end

@@ -174,12 +174,163 @@ function M.test_check_runs_the_contract()
   end, { root = dir.path })
 end
 
+-- --- resume.reconcile -------------------------------------------------------------------------------------------------
+
+local reconcile = require 'envctl.resume.reconcile'
+local reconcile_contract = require 'envctl.script.contract.resume_reconcile'
+
+-- Everything ejected that the script names, each file changed by gsub where there is something to change.
+local function with_modules(names, changes, fn, more)
+  local dir <close> = support.directory()
+  local parts = {}
+  for i, name in ipairs(names) do
+    local path = require('envctl.script.eject').write(dir.path, name, true)
+    local change = changes[name]
+    if change then
+      local text, count = assert(require('envctl.host.fs').read(dir.path .. '/' .. path)):gsub(change[1], change[2])
+      lu.assertEquals(count, 1, change[1])
+      support.write(dir.path, path, text)
+    end
+    parts[i] = ('["%s"] = envctl.include("%s")'):format(name, path)
+  end
+  local script = 'return { envctl = 1,\n modules = { ' .. table.concat(parts, ', ') .. ' }, ' .. (more or '') .. ' }'
+  return support.with(script, function(session)
+    session:load()
+    return fn(session, dir.path)
+  end, { root = dir.path })
+end
+
+-- Facts about a run that was saved, and is as it should be.
+local function saved_facts()
+  local facts = {}
+  for k, v in pairs(samples.sample) do
+    facts[k] = v
+  end
+  facts.truth = { services = {}, dependencies = {} }
+  facts.state = { run_id = 'run-1', mode = 'main', services = {} }
+  for _, s in ipairs(plan.build(facts).plan.projects[1].services) do
+    local name = require('envctl.state.names').display('Main', s.name)
+    facts.state.services[name] = {
+      project = 'Main', service = s.name, status = 'ready', requested_port = s.port, plan_digest = s.plan_digest, plan = s,
+    }
+    facts.truth.services[name] = { alive = true, status = 'ready' }
+  end
+  return facts
+end
+
+local function actions_of(document)
+  local out = {}
+  for i, a in ipairs(document.plan.actions) do
+    out[i] = a.service .. ' ' .. a.action .. ' ' .. a.reason
+  end
+  return out
+end
+
+local KEPT = { 'backend keep runs and is unchanged', 'frontend keep runs and is unchanged' }
+
+function M.test_a_copy_of_the_reconciler_says_the_same()
+  with_modules({ 'resume.reconcile' }, {}, function(session)
+    local copy = join.module(session, 'resume.reconcile').reconcile
+    for _, case in ipairs(reconcile_contract.list) do
+      lu.assertEquals(json.encode(copy(table.unpack(case.args))), json.encode(reconcile.reconcile(table.unpack(case.args))))
+    end
+    local facts = saved_facts()
+    lu.assertEquals(json.encode(plan.build(facts, join.decider(session))), json.encode(plan.build(facts)))
+  end)
+end
+
+local MINE = { "return 'keep', 'runs and is unchanged' .. ", "return 'keep', 'mine' .. " }
+local OVERRIDE = [[override = { ['resume.reconcile'] = function(base, ctx)
+  local actions = base(ctx)
+  for _, a in ipairs(actions) do
+    if a.service == 'frontend' then a.reason = a.reason .. ', and asked' end
+  end
+  return actions
+end }]]
+
+-- An override stands on top of the module, whoever plans: the bundled planner or a copy of it.
+function M.test_a_replaced_reconciler_is_what_counts()
+  for _, names in ipairs { { 'resume.reconcile' }, { 'resume.reconcile', 'plan.startup' } } do
+    for _, override in ipairs { false, OVERRIDE } do
+      with_modules(names, { ['resume.reconcile'] = MINE }, function(session)
+        local document = plan.build(saved_facts(), join.decider(session), join.module(session, 'plan.startup'))
+        lu.assertEquals(actions_of(document), { 'backend keep mine', override and 'frontend keep mine, and asked'
+          or 'frontend keep mine' })
+      end, override or nil)
+    end
+  end
+end
+
+function M.test_an_override_of_resume_reconcile()
+  local function document(body, facts)
+    return support.with("return { envctl = 1, override = { ['resume.reconcile'] = function(base, ctx) " .. body .. ' end } }',
+      function(session)
+        session:load()
+        local d = plan.build(facts or saved_facts(), join.decider(session))
+        return d, session:report()
+      end)
+  end
+  lu.assertEquals(actions_of(document 'return base(ctx)'), KEPT)
+  local d, report = document "local a = base(ctx) a[2].action = 'restart' a[2].reason = 'daily' return a"
+  lu.assertEquals(actions_of(d), { KEPT[1], 'frontend restart daily' })
+  lu.assertEquals(report[1].changed, {
+    { path = '[2].action', before = 'keep', after = 'restart' },
+    { path = '[2].reason', before = 'runs and is unchanged', after = 'daily' },
+  })
+  -- What it says nothing about may run: nothing is started beside it.
+  d = document 'return { base(ctx)[1] }'
+  lu.assertEquals(actions_of(d), { KEPT[1], 'frontend unknown is left out by resume.reconcile' })
+  lu.assertEquals({ d.decision, d.blockers[1].code, d.blockers[1].where }, { 'blocked', 'state_unknown', 'Main/frontend' })
+  -- Where nothing was saved there is nothing to reconcile.
+  lu.assertNil(document("error('asked')", samples.sample).plan.actions)
+end
+
+function M.test_the_bundled_reconciler_holds_to_its_contract()
+  lu.assertEquals(reconcile_contract.run(reconcile), {})
+end
+
+local BROKEN_RECONCILERS = {
+  {
+    "return 'start', 'is not running yet'\n  end\n  return judge", "return 'keep', 'x'\n  end\n  return judge",
+    'what was never started is started',
+  },
+  { "return 'start', ended%(record, fact%)", "return 'keep', 'x'", 'what does not run is not kept' },
+  { "return 'keep', 'runs and is unchanged'", "return 'start', 'x'", 'what runs is never started beside it' },
+  { "return 'unknown', untold%(fact%)", "return 'start', 'x'", 'nothing is done where it cannot be told' },
+  { "return 'stop', 'is no longer part of the plan'", "return 'forget', 'x'", 'what runs is not forgotten when it is no longer planned' },
+  { "return 'forget', ", "return 'start', ", 'what is no longer planned is not started' },
+  { 'not planned%[name%] and meant%[record%.project%]', 'not planned[name]', 'projects that are not meant are left alone' },
+}
+
+function M.test_broken_reconcilers_do_not_hold_to_it()
+  for _, case in ipairs(BROKEN_RECONCILERS) do
+    with_modules({ 'resume.reconcile' }, { ['resume.reconcile'] = case }, function(session)
+      local found = {}
+      for _, failure in ipairs(reconcile_contract.run(join.module(session, 'resume.reconcile'))) do
+        found[failure.name] = true
+      end
+      lu.assertTrue(found[case[3]], case[1])
+    end)
+  end
+end
+
+function M.test_check_runs_the_contract_of_the_reconciler()
+  local broken = { "return 'unknown', untold%(fact%)", "return 'start', 'x'" }
+  with_modules({ 'resume.reconcile' }, { ['resume.reconcile'] = broken }, function(session, root)
+    local ctx = { roots = { root = root }, settings = { get = function() end, origin = function() end, errors = {} } }
+    local findings = require('envctl.script.check').run(session, ctx)
+    lu.assertEquals(#findings.errors, 1)
+    lu.assertEquals(findings.errors[1].message, '.envctl.lua:2: modules["resume.reconcile"]: contract: nothing is done where it '
+      .. 'cannot be told: the answer for Main/redis is "start"')
+  end)
+end
+
 -- --- envctl.bundled ---------------------------------------------------------------------------------------------------
 
 -- What a kept text requires is kept as well, or is one of the two that are not Lua.
 function M.test_kept_texts_are_complete()
   local natives = require('envctl.script.sandbox').natives
-  local seen, queue = {}, { 'envctl.plan.startup' }
+  local seen, queue = {}, { 'envctl.plan.startup', 'envctl.resume.reconcile' }
   while #queue > 0 do
     local name = table.remove(queue)
     if not seen[name] and not natives[name:sub(8)] then

@@ -15,7 +15,7 @@ envctl = {}
 function envctl.include(path) end
 
 --- A module that the planner is made of, in a copy of the script's own: plan.startup, plan.ports, plan.services, plan.digest,
---- plan.reuse, plan.selection, plan.placeholders, deps.plan, util.json, … For scripts that replace a module.
+--- plan.reuse, plan.selection, plan.placeholders, deps.plan, resume.reconcile, util.json, … For scripts that replace a module.
 ---@param name string
 ---@return table
 function envctl.bundled(name) end

@@ -126,19 +126,26 @@ local function schema_of(ctx)
   return 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1'
 end
 
--- What was decided about services that a state already knew, and why.
+-- What was decided about what a state already knew, and why: resume says all of it, other commands what they did not keep for
+-- what differs.
 local function tell_actions(ctx, document)
-  local names = require 'envctl.state.names'
-  for _, action in ipairs(document.plan.actions or {}) do
-    ctx.out.note(('%s: %s (%s)'):format(names.display(action.project, action.service), action.action, action.reason))
+  local explain, clean = require 'envctl.plan.explain', require('envctl.ui.clean').text
+  for _, action in ipairs(ctx.route.command == 'resume' and document.plan.actions or {}) do
+    ctx.out.note(clean(explain.action(action)))
+  end
+  for _, change in ipairs(document.changes or {}) do
+    ctx.out.note(clean(explain.change(change)))
   end
 end
 
-local function summary(ctx, result)
+local function summary(ctx, result, plan_document)
   local json = require 'envctl.util.json'
   local out = ctx.out
   if out.is_json then
-    local document = { schema = schema_of(ctx), ok = true, command = ctx.route.command }
+    local document = {
+      schema = schema_of(ctx), ok = true, command = ctx.route.command, changes = plan_document.changes or json.array {},
+      actions = plan_document.plan.actions or json.array {},
+    }
     for k, v in pairs(result) do
       document[k] = v
     end
@@ -205,10 +212,10 @@ function M.run(ctx)
     end
     return 0
   end
-  if ctx.route.command == 'resume' and not ctx.out.is_json then
+  if not ctx.out.is_json then
     tell_actions(ctx, document)
   end
-  summary(ctx, result)
+  summary(ctx, result, document)
   if #failures > 0 then
     raise_failures(failures, result)
   end

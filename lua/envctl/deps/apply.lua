@@ -39,6 +39,9 @@ local function end_old(op)
       planned[names.short(project.name, plan.id)] = plan.action or 'start'
     end
   end
+  for _, a in ipairs(op.plan.actions or {}) do
+    projects[a.project] = projects[a.project] or a.dependency
+  end
   local started, others = ending.recorded(op.world, function(project)
     return projects[project]
   end)

@@ -88,6 +88,7 @@ local function new_record(op, d)
     provider = plan.provider, scope = plan.scope, layer = plan.layer, version = d.version,
     ports = plan.ports, log_path = d.log_path,
     marker = d.marker, status = 'starting', plan_digest = plan.plan_digest, data_dir = d.dir, run_id = op.run.id,
+    plan = require('envctl.plan.digest').dependency_material(plan), -- a later plan is compared with this one
     bin = plan.bin, access = { user = plan.user, name = plan.database },
     requested_port = d.port, url = M.url(d), stop = definitions.stop(d.id),
     password_file = fs.lstat(d.dir .. '/password') and d.dir .. '/password' or nil,

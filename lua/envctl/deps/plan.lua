@@ -1,4 +1,4 @@
---- Dependencies of a plan: provider, ports, what they hand to services (masked), and what to do about each. Pure.
+--- Dependencies of a plan: provider, ports, what they hand to services (masked). Pure.
 local json = require 'envctl.util.json'
 local names = require 'envctl.state.names'
 local digest = require 'envctl.plan.digest'
@@ -139,25 +139,6 @@ function M.values(facts, project, numbers)
   return out
 end
 
--- What makes a running dependency another one than the planned one.
-local MATERIAL = {
-  'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'command',
-  'secret_mark', 'env', 'container',
-}
-
--- Of a project that uses a shared server nothing runs: it is set up whenever it is planned.
-local function is_user(entry, project)
-  return entry.scope == 'shared' and project ~= M.SHARED
-end
-
-local function digest_of(entry)
-  local material = {}
-  for _, key in ipairs(MATERIAL) do
-    material[key] = entry[key] == nil and json.null or entry[key]
-  end
-  return digest.of(material)
-end
-
 --- The recorded component of a dependency.
 ---@param state table? run state
 ---@param project string
@@ -166,25 +147,6 @@ end
 function M.record(state, project, id)
   local requirement = state and state.requirements and state.requirements[project]
   return requirement and requirement.components and requirement.components[id]
-end
-
-local function action_of(facts, project, entry)
-  local record = M.record(facts.state, project, entry.id)
-  if is_user(entry, project) then
-    return record and record.plan_digest == entry.plan_digest and 'keep' or 'start', 'uses the shared server'
-  end
-  if not record or not record.identity then
-    return entry.provider == 'external' and 'keep' or 'start', 'is not running yet'
-  end
-  local live = facts.live_dependencies and facts.live_dependencies[names.short(project, entry.id)]
-  if live == false then
-    return 'start', 'its process is gone'
-  elseif live == nil then
-    return 'unknown', 'cannot be told whether it runs'
-  elseif record.plan_digest ~= entry.plan_digest then
-    return 'restart', 'changed'
-  end
-  return 'keep', 'runs and is unchanged'
 end
 
 local function provides(sources, numbers)
@@ -268,8 +230,7 @@ function M.build(facts, project, id, ports)
   end
   entry.provides = provides(sources, ports)
   entry.secret_mark = secret_mark(facts, name, id, access.password, hidden)
-  entry.plan_digest = digest_of(entry)
-  entry.action, entry.reason = action_of(facts, name, entry)
+  entry.plan_digest = digest.dependency(entry)
   local password = access.password ~= definitions.token(id) and access.password or nil
   return entry, (password or hidden) and { password = password, env = hidden } or nil
 end

@@ -50,7 +50,9 @@ end
 local function actions_of(plan)
   local by_name = {}
   for _, a in ipairs(plan.actions or {}) do
-    by_name[names.display(a.project, a.service)] = a.action
+    if not a.dependency then
+      by_name[names.display(a.project, a.service)] = a.action
+    end
   end
   return by_name
 end
@@ -413,12 +415,14 @@ local function layers_of(todo)
   return layers, order
 end
 
---- Ends what will be replaced or is no longer planned, and what a dead leader left behind.
+local ENDS = { restart = true, start = true, stop = true, forget = true }
+
+--- Ends what will be replaced or is no longer planned, and what a dead leader left behind; its records go.
 local function end_old(op, actions)
   local records = {}
   for name, record in pairs(op.world.doc and op.world.doc.services or {}) do
     local action = actions[name]
-    if action == 'restart' or action == 'stop' or action == 'start' then
+    if ENDS[action] then
       record.name = name
       records[#records + 1] = record
       local svc = op.world.running[name]

@@ -33,11 +33,39 @@ function M.plan(plan)
   return M.of(without(plan, { digest = true }))
 end
 
---- Digest of one service of a plan: what would have to be started again when it changes.
+--- What makes a service of a plan the one it is: when any of it changes, it has to be started again.
+---@param service table
+---@return table
+function M.service_material(service)
+  return without(service, NOT_THE_SERVICE)
+end
+
 ---@param service table
 ---@return string
 function M.service(service)
-  return M.of(without(service, NOT_THE_SERVICE))
+  return M.of(M.service_material(service))
+end
+
+local DEPENDENCY = {
+  'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'command',
+  'secret_mark', 'env', 'container',
+}
+
+--- The same of a dependency.
+---@param entry table
+---@return table
+function M.dependency_material(entry)
+  local out = {}
+  for _, key in ipairs(DEPENDENCY) do
+    out[key] = entry[key] == nil and json.null or entry[key]
+  end
+  return out
+end
+
+---@param entry table
+---@return string
+function M.dependency(entry)
+  return M.of(M.dependency_material(entry))
 end
 
 --- Sets all digests of a plan that somebody else than the planner had a hand in.
@@ -49,13 +77,6 @@ function M.seal(plan)
     end
   end
   plan.digest = M.plan(plan)
-end
-
---- The fields that M.service() looks at.
----@param service table
----@return table
-function M.material(service)
-  return without(service, NOT_THE_SERVICE)
 end
 
 return M

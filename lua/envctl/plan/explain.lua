@@ -1,5 +1,6 @@
 --- The document of `explain-startup` as text for people. Pure.
 local json = require 'envctl.util.json'
+local names = require 'envctl.state.names'
 
 local M = {}
 
@@ -7,8 +8,8 @@ local function flag(value)
   return value and 'True' or 'False'
 end
 
-local function list(names)
-  return #names > 0 and table.concat(names, ', ') or 'none'
+local function list(words)
+  return #words > 0 and table.concat(words, ', ') or 'none'
 end
 
 local function known(value)
@@ -37,10 +38,13 @@ function M.command_line(command)
   return table.concat(out, ' ')
 end
 
+-- By "project/service"; what is about dependencies, and about what is planned no more, is only in the list.
 local function actions_by_service(plan)
   local out = {}
   for _, a in ipairs(plan.actions or {}) do
-    out[a.project .. '\0' .. a.service] = a
+    if not a.dependency then
+      out[names.short(a.project, a.service)] = a
+    end
   end
   return out
 end
@@ -49,7 +53,7 @@ local function widths(plan, actions)
   local w = { name = 0, port = 0, action = 0 }
   for _, project in ipairs(plan.projects) do
     for _, s in ipairs(project.services) do
-      local a = actions[project.name .. '\0' .. s.name]
+      local a = actions[names.short(project.name, s.name)]
       w.name = math.max(w.name, #s.name)
       w.port = math.max(w.port, known(s.port) and #tostring(s.port) or 1)
       w.action = math.max(w.action, a and #a.action or #'start')
@@ -80,7 +84,7 @@ local function service_lines(out, project, service, action, w)
   local notes = {}
   notes[#notes + 1] = 'in ' .. (service.dir == '.' and project.root or project.root .. '/' .. service.dir)
   notes[#notes + 1] = origin_text(service)
-  notes[#notes + 1] = action and action.reason or nil
+  notes[#notes + 1] = action and known(action.reason) or nil
   for _, step in ipairs(service.prepare) do
     local why = known(step.skip_reason) and ' is left out: ' .. step.skip_reason
       or known(step.reason) and ' runs first: ' .. step.reason or ''
@@ -98,16 +102,24 @@ local function plan_lines(out, plan)
   for _, project in ipairs(plan.projects) do
     out[#out + 1] = project.name .. ' (' .. project.root .. ')'
     for _, service in ipairs(project.services) do
-      local key = project.name .. '\0' .. service.name
+      local key = names.short(project.name, service.name)
       service_lines(out, project, service, actions[key], w)
       actions[key] = nil
     end
   end
   for _, a in ipairs(plan.actions or {}) do
-    if actions[a.project .. '\0' .. a.service] then
-      out[#out + 1] = string.format('%s %s/%s: %s', a.action, a.project, a.service, a.reason)
+    if a.dependency or actions[names.short(a.project, a.service)] then
+      out[#out + 1] = M.action(a)
     end
   end
+end
+
+--- One action of a plan for reading.
+---@param a {project: string, service: string, dependency: true?, action: string, reason: string?}
+---@return string
+function M.action(a)
+  local name = (a.dependency and names.short or names.display)(a.project, a.service)
+  return name .. ': ' .. a.action .. (known(a.reason) and ' (' .. a.reason .. ')' or '')
 end
 
 local function shown(value)
@@ -116,6 +128,14 @@ local function shown(value)
     return 'nothing'
   end
   return type(value) == 'table' and json.encode_line(value) or tostring(value)
+end
+
+--- One difference between what runs and what is wanted.
+---@param c {project: string, service: string, field: string, before: any, after: any}
+---@return string
+function M.change(c)
+  local where = names.short(c.project, c.service)
+  return ('changed: %s %s: %s -> %s'):format(where, c.field, shown(c.before), shown(c.after))
 end
 
 local function problem_lines(out, label, problems, said)
@@ -153,8 +173,7 @@ function M.lines(document)
     out[#out + 1] = string.format('skipped: %s/%s: %s', s.project, s.service, s.reason)
   end
   for _, c in ipairs(document.changes) do
-    local before, after = shown(c.before), shown(c.after)
-    out[#out + 1] = string.format('changed: %s/%s %s: %s -> %s', c.project, c.service, c.field, before, after)
+    out[#out + 1] = M.change(c)
   end
   problem_lines(out, 'warning', document.warnings)
   problem_lines(out, 'blocked', document.blockers, document.selection.message)

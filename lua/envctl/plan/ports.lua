@@ -215,7 +215,7 @@ end
 local function own_of(facts)
   local own = {}
   for name, record in pairs(facts.state and facts.state.services or {}) do
-    if facts.live[name] ~= false then
+    if facts.truth.services[name].alive ~= false then
       for _, key in ipairs { 'requested_port', 'actual_port' } do
         if record[key] then
           own[record[key]] = { project = record.project, service = record.service }

@@ -1,103 +1,33 @@
---- What runs already and what the plan wants -> what to do per service, and whether this is a fresh start or a return. Pure.
+--- What is saved and what the plan wants, for the reconciler; whether this is a fresh start or a return. Pure.
 local json = require 'envctl.util.json'
 local names = require 'envctl.state.names'
-local digest = require 'envctl.plan.digest'
+local reconcile = require('envctl.resume.reconcile').reconcile
+local SHARED = require('envctl.deps.plan').SHARED
 
 local M = {}
 
---- Records of the saved state by display name, when the state is of this mode.
+--- What is saved about this mode. Both modes can run at once: a state is of the one that was started last, a record of its own;
+--- what is shared is of both.
 ---@param facts table
----@return table<string, table>
-function M.records(facts)
-  if facts.state and facts.state.mode == facts.mode then
-    return facts.state.services or {}
+---@return envctl.resume.Saved saved, boolean found whether there is anything of this mode alone
+function M.saved(facts)
+  local out, state = { services = {}, dependencies = {} }, facts.state or {}
+  local mine, found = {}, false
+  for _, project in ipairs(facts.projects) do
+    mine[project.name] = true
   end
-  return {}
-end
-
---- What is saved about dependencies, by project, when the state is of this mode.
----@param facts table
----@return table<string, table>
-function M.dependencies(facts)
-  if facts.state and facts.state.mode == facts.mode then
-    return facts.state.requirements or {}
-  end
-  return {}
-end
-
-local function as_text(value)
-  if type(value) == 'table' then
-    return json.encode_line(value)
-  end
-  return value
-end
-
--- Null in a plan and absent in a record mean the same.
-local function known(value)
-  if value == json.null then
-    return nil
-  end
-  return value
-end
-
-local function nullable(value)
-  return value == nil and json.null or value
-end
-
-local function differs(a, b)
-  return as_text(known(a)) ~= as_text(known(b))
-end
-
-local function compare(before, after, put, prefix)
-  local keys, seen = {}, {}
-  for _, t in ipairs { before, after } do
-    for k in pairs(t) do
-      if not seen[k] then
-        seen[k] = true
-        keys[#keys + 1] = k
-      end
+  for name, record in pairs(state.services or {}) do
+    if (record.mode or state.mode) == facts.mode then
+      out.services[name], found = record, true
     end
   end
-  table.sort(keys)
-  for _, k in ipairs(keys) do
-    local a, b = known(before[k]), known(after[k])
-    if k == 'env' and type(a) == 'table' and type(b) == 'table' then
-      compare(a, b, put, 'env.')
-    elseif differs(a, b) then
-      put(prefix .. k, a, b)
+  for project, requirement in pairs(state.requirements or {}) do
+    local own = mine[project] == true or state.mode == facts.mode
+    for id, component in pairs((own or project == SHARED) and requirement.components or {}) do
+      out.dependencies[names.short(project, id)], found = component, found or own
     end
   end
-end
-
--- What differs between the record of a running service and the plan. Records hold the service as it was planned in `plan`.
-local function changes_of(record, service)
-  local out = {}
-  local function put(field, before, after)
-    out[#out + 1] = { field = field, before = nullable(before), after = nullable(after) }
-  end
-  if type(record.plan) == 'table' then
-    compare(digest.material(record.plan), digest.material(service), put, '')
-    return out
-  end
-  if record.requested_port ~= known(service.port) then
-    put('port', record.requested_port, service.port)
-  end
-  if #out == 0 then
-    put('plan_digest', record.plan_digest, service.plan_digest)
-  end
-  return out
-end
-
-local function fields_of(changes)
-  local list = {}
-  for i, c in ipairs(changes) do
-    list[i] = c.field
-  end
-  return table.concat(list, ', ')
-end
-
-local function is_same(record, service)
-  return record.plan_digest == service.plan_digest and record.requested_port == known(service.port)
+  return out, found
 end
 
 -- restart and `start --no-resume` replace what lives; everything else keeps what is as it should be.
@@ -109,80 +39,65 @@ local function replacement_reason(facts)
   end
 end
 
-local function judge(facts, record, name, service)
-  if not record then
-    return 'start', 'is not running yet', {}
+local function wanted_of(facts, plan)
+  local selected = json.array {}
+  for i, project in ipairs(facts.projects) do
+    selected[i] = project.name
   end
-  local live = facts.live[name]
-  if live == nil then
-    local why = facts.live_reasons and facts.live_reasons[name] or 'unknown'
-    return 'unknown', 'cannot be told whether it runs: ' .. why, {}
-  elseif live == false then
-    return 'start', record.status == 'stopped' and 'was stopped' or 'its process is gone', {}
-  end
-  local changes = not is_same(record, service) and changes_of(record, service) or {}
-  local replace = replacement_reason(facts)
-  if replace then
-    return 'restart', replace, changes
-  elseif #changes > 0 then
-    return 'restart', 'changed: ' .. fields_of(changes), changes
-  end
-  return 'keep', 'runs and is unchanged', {}
+  return {
+    projects = plan.projects, shared = plan.shared, selected = selected, partial = facts.service_filter ~= nil,
+    replace = replacement_reason(facts), heal = facts.command == 'resume',
+  }
 end
 
--- Services of the planned projects that the plan no longer has. A selection of services says nothing about the others.
-local function leftovers(facts, records, planned, project_names, actions)
-  if facts.service_filter then
-    return
-  end
-  local order = {}
-  for name in pairs(records) do
-    order[#order + 1] = name
-  end
-  table.sort(order)
-  for _, name in ipairs(order) do
-    local record = records[name]
-    if project_names[record.project] and not planned[name] then
-      local live = facts.live[name]
-      local action, reason = 'forget', 'is no longer part of the plan and does not run'
-      if live then
-        action, reason = 'stop', 'is no longer part of the plan'
-      elseif live == nil then
-        action, reason = 'unknown', 'is no longer part of the plan; it cannot be told whether it runs'
+-- Every dependency and service of a plan that somebody runs.
+local function each_planned(plan, fn)
+  local holders = { plan.shared }
+  for _, holder in ipairs(table.move(plan.projects, 1, #plan.projects, #holders + 1, holders)) do
+    for _, entry in ipairs(holder.dependencies) do
+      if entry.provider ~= json.null then
+        fn(holder, entry.id, entry)
       end
-      actions[#actions + 1] = { project = record.project, service = record.service, action = action, reason = reason }
+    end
+    for _, service in ipairs(holder.services or {}) do
+      fn(holder, service.name)
     end
   end
 end
 
---- Actions per service, when a state of this mode exists.
+local function key_of(project, name, dependency)
+  return (dependency and 'dependency ' or 'service ') .. names.short(project, name)
+end
+
+--- What resume.reconcile says, which dependencies of the plan get to know. What it leaves out may run, for all that is known.
 ---@param facts table
 ---@param plan table
----@return table[]? actions, table[] changes
-function M.actions(facts, plan)
-  local records = M.records(facts)
-  local changes = json.array {}
-  if next(records) == nil then
-    return nil, changes
+---@param decide fun(point: string, input: any, base: fun(input: table): any): any
+---@return envctl.resume.Action[] actions, boolean found whether anything was saved
+function M.actions(facts, plan, decide)
+  local saved, found = M.saved(facts)
+  local input = { saved = saved, truth = facts.truth, wanted = wanted_of(facts, plan) }
+  local function base(given)
+    return reconcile(given.saved, given.truth, given.wanted)
   end
-  local actions, planned, project_names = json.array {}, {}, {}
-  for _, project in ipairs(facts.projects) do
-    project_names[project.name] = true
+  local list, by_key = found and decide('resume.reconcile', input, base) or base(input), {}
+  for _, a in ipairs(list) do
+    by_key[key_of(a.project, a.service, a.dependency)] = a
   end
-  for _, project in ipairs(plan.projects) do
-    for _, service in ipairs(project.services) do
-      local name = names.display(project.name, service.name)
-      planned[name] = true
-      local action, reason, differences = judge(facts, records[name], name, service)
-      actions[#actions + 1] = { project = project.name, service = service.name, action = action, reason = reason }
-      for _, c in ipairs(differences) do
-        c.project, c.service = project.name, service.name
-        changes[#changes + 1] = c
-      end
+  each_planned(plan, function(holder, name, entry)
+    local key = key_of(holder.name, name, entry)
+    if not by_key[key] then
+      by_key[key] = {
+        project = holder.name, service = name, dependency = entry and true, action = 'unknown',
+        reason = 'is left out by resume.reconcile', changes = {},
+      }
+      list[#list + 1] = by_key[key]
     end
-  end
-  leftovers(facts, records, planned, project_names, actions)
-  return actions, changes
+    if entry then
+      entry.action, entry.reason = by_key[key].action, by_key[key].reason
+    end
+  end)
+  return list, found
 end
 
 local RESUMABLE = { start = true, plan = true, resume = true }
@@ -200,7 +115,7 @@ end
 
 local function recorded_projects(facts)
   local list = {}
-  for _, record in pairs(M.records(facts)) do
+  for _, record in pairs(M.saved(facts).services) do
     list[#list + 1] = record.project
   end
   return set_of(list)

@@ -318,12 +318,6 @@ local function plan_dependencies(draft, project)
       out[#out + 1] = entry
       -- Not the name of a service: no service begins with '@'.
       draft.secrets[project.name .. '/@' .. id] = secrets
-      if entry.action == 'unknown' then
-        block(draft, {
-          code = 'state_unknown', message = names.short(project.name, id) .. ' ' .. entry.reason,
-          hint = 'run envctl stop-all first', where = names.short(project.name, id),
-        })
-      end
     else
       out[#out + 1] = not_started(draft, project, id)
     end
@@ -447,18 +441,32 @@ local function chosen_services(draft)
   return chosen
 end
 
--- What may run already is never started a second time, and never taken down on a guess.
-local function unknown_actions(draft, actions)
-  for _, a in ipairs(actions or {}) do
+-- Puts the actions into the plan, where anything was saved. What may run already is never started a second time, and never taken
+-- down on a guess.
+local function act(draft, plan)
+  local changes, actions = json.array {}, json.array {}
+  local list, found = reuse.actions(draft.facts, plan, draft.decide)
+  for i, a in ipairs(list) do
+    actions[i] = {
+      project = a.project, service = a.service, dependency = a.dependency, action = a.action,
+      reason = a.reason or json.null,
+    }
+    for _, c in ipairs(a.changes or {}) do
+      changes[#changes + 1] = {
+        project = a.project, service = a.service, dependency = a.dependency, field = c.field,
+        before = c.before == nil and json.null or c.before, after = c.after == nil and json.null or c.after,
+      }
+    end
     if a.action == 'unknown' then
+      local name = (a.dependency and names.short or names.display)(a.project, a.service)
       block(draft, {
-        code = 'state_unknown',
-        message = names.display(a.project, a.service) .. ' ' .. a.reason,
-        hint = 'run envctl stop-all first',
+        code = 'state_unknown', message = name .. ' ' .. (a.reason or 'is unknown'), hint = 'run envctl stop-all first',
         where = names.short(a.project, a.service),
       })
     end
   end
+  plan.actions = found and actions or nil
+  return changes
 end
 
 local function build_plan(draft)
@@ -470,13 +478,11 @@ local function build_plan(draft)
     plan.projects[#plan.projects + 1] = plan_project(draft, project)
   end
   plan.shared = #plan.projects > 0 and plan_shared(draft) or nil
-  local actions, changes = reuse.actions(facts, plan)
-  unknown_actions(draft, actions)
+  local changes = act(draft, plan)
   -- Nothing planned and nothing to take down: there is no plan. What still runs of it has to be ended, though.
-  if #plan.projects == 0 and not (actions and #actions > 0) then
+  if #plan.projects == 0 and #(plan.actions or {}) == 0 then
     return json.null, changes
   end
-  plan.actions = actions
   plan.digest = digest.plan(plan)
   return plan, changes
 end
@@ -514,7 +520,7 @@ local function gate(draft)
   if facts.untrusted then
     block(draft, facts.untrusted)
   end
-  local recorded = next(reuse.records(facts)) ~= nil or next(reuse.dependencies(facts)) ~= nil
+  local _, recorded = reuse.saved(facts)
   if not facts.configured and not (facts.command == 'resume' and recorded) then
     block(draft, {
       code = 'config_missing', message = 'there is no .envctl in ' .. facts.control_root,

@@ -11,43 +11,81 @@ M.CLASS = {
   starting = 'warn', stopping = 'warn', unknown = 'warn',
 }
 
+-- Which of the asked records nobody listens for. A leader that listens itself spares the walk over all processes.
+local function not_listening(records)
+  local leaders, queries, rest, out = {}, {}, {}, {}
+  for i, ask in ipairs(records) do
+    leaders[i] = ask.record.identity.pid
+  end
+  local own = {}
+  for _, l in ipairs(#leaders > 0 and procfs.listening(leaders) or {}) do
+    own[l.pid .. ':' .. l.port] = true
+  end
+  for i, ask in ipairs(records) do
+    if not own[leaders[i] .. ':' .. ask.port] then
+      queries[#queries + 1], rest[#rest + 1] = observe.query(ask.record), ask
+    end
+  end
+  local members = #queries > 0 and procfs.members(queries) or {}
+  for k, ask in ipairs(rest) do
+    local pids, found = {}, false
+    for n, m in ipairs(members[k]) do
+      pids[n] = m.pid
+    end
+    for _, l in ipairs(procfs.listening(pids)) do
+      found = found or l.port == ask.port
+    end
+    out[#out + 1] = not found and ask or nil
+  end
+  return out
+end
+
 --- Every record's status now.
 ---@param records table[] service records
 ---@return {record: table, status: string, class: 'ok'|'warn'|'bad', reason: string?, live: boolean?}[]
 function M.check(records)
-  local queries, asked = {}, {}
-  local out = {}
+  local asked, out = {}, {}
   for i, record in ipairs(records) do
     local live, reason = observe.service(record)
-    out[i] = { record = record, live = live, reason = reason, status = record.status }
+    local item = { record = record, live = live, reason = reason, status = record.status }
+    out[i] = item
+    local port = record.actual_port or record.requested_port
     if live == nil then
-      out[i].status = 'unknown'
+      item.status = 'unknown'
     elseif not live then
-      out[i].status = observe.UP[record.status] and 'exited' or record.status
+      item.status = observe.UP[record.status] and 'exited' or record.status
     elseif record.status == 'unhealthy' then
-      out[i].reason = record.unhealthy
-    elseif record.actual_port or record.requested_port then
-      queries[#queries + 1] = observe.query(record)
-      asked[#asked + 1] = i
+      item.reason = record.unhealthy
+    elseif port and M.CLASS[record.status] == 'ok' then
+      asked[#asked + 1] = { record = record, port = port, item = item }
     end
   end
-  local members = #queries > 0 and procfs.members(queries) or {}
-  for k, i in ipairs(asked) do
-    local pids, wanted = {}, out[i].record.actual_port or out[i].record.requested_port
-    for n, m in ipairs(members[k]) do
-      pids[n] = m.pid
-    end
-    local listens = false
-    for _, l in ipairs(procfs.listening(pids)) do
-      listens = listens or l.port == wanted
-    end
-    if not listens and out[i].status ~= 'starting' then
-      out[i].status, out[i].reason = 'unreachable', 'no process of it listens on port ' .. wanted
-    end
+  for _, ask in ipairs(not_listening(asked)) do
+    ask.item.status, ask.item.reason = 'unreachable', 'no process of it listens on port ' .. ask.port
   end
   for _, item in ipairs(out) do
     item.class = M.CLASS[item.status] or 'bad'
   end
+  return out
+end
+
+--- What is true of a saved state, as the reconciler takes it.
+---@param state table? run state
+---@return envctl.resume.Truth
+function M.truth(state)
+  local out, names, records = { services = {}, dependencies = {} }, {}, {}
+  for name, record in pairs(state and state.services or {}) do
+    names[#names + 1], records[#records + 1] = name, record
+  end
+  for i, item in ipairs(M.check(records)) do
+    out.services[names[i]] = { alive = item.live, status = item.status, why = item.reason }
+  end
+  local truth = require 'envctl.deps.truth'
+  local live, reasons = truth.live(state)
+  truth.each(state, function(project, id, component)
+    local key = project .. '/' .. id
+    out.dependencies[key] = { alive = live[key], status = component.status, why = reasons[key] }
+  end)
   return out
 end
 

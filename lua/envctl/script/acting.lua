@@ -3,6 +3,7 @@ local task = require 'envctl.task'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
 local diff = require 'envctl.script.diff'
+local equal = require('envctl.util.like').equal
 local points = require 'envctl.script.points'
 local schema = require 'envctl.script.schema'
 local problems = require 'envctl.script.problems'
@@ -38,7 +39,7 @@ local function bundled(input, base_fn)
       self.failed = result
       error(result, 0)
     end
-    if diff.equal(other, input) then
+    if equal(other, input) then
       self.known, self.before = true, result
     end
     return result
@@ -76,10 +77,35 @@ local function record_changes(session, point, list, before, outputs, label)
   end
 end
 
+--- The points that scripts have a word in: by an override, or by a module that decides in place of the bundled one.
+---@return table<string, true>
+function M.asked(session)
+  local out = {}
+  for name in pairs(session.overrides) do
+    out[name] = true
+  end
+  for name in pairs(session.modules) do
+    out[name] = out[name] or points.modules[name].base and true
+  end
+  return out
+end
+
+local function base_of(session, name, bundled_fn)
+  local module = session.modules[name] and points.modules[name]
+  if not module or not module.base then
+    return bundled_fn
+  end
+  local functions = M.module(session, name)
+  return function(input)
+    return module.base(functions, input)
+  end
+end
+
 --- See Session:call.
 function M.call(session, name, input, base_fn, opts)
   local point = points.by_name[name] or error('no override point ' .. tostring(name), 2)
   session:load()
+  base_fn = base_of(session, name, base_fn)
   local list = session.overrides[name]
   if not list then
     return base_fn(input)
@@ -100,7 +126,7 @@ function M.call(session, name, input, base_fn, opts)
     handlers = {
       base = function(message)
         local other = message.input
-        return { value = base.run(diff.equal(other, input) and input or json.strip_nulls(other)) }
+        return { value = base.run(equal(other, input) and input or json.strip_nulls(other)) }
       end,
       check = function(message)
         local o = list[message.index] or error('no such override', 0)
@@ -241,7 +267,7 @@ local function call_module(session, m, declared, name, args, decide)
   end
   local values = session:ask({
     op = 'module', fn = fn.id, args = exact, n = #args, results = #declared.outputs, path = path,
-    decides = decide and json.array(host_names(session.overrides)) or nil,
+    decides = decide and host_names(M.asked(session)) or nil,
   }, {
     entry = m.entry, fallback = { file = fn.file, line = fn.line, path = path }, exact = true,
     handlers = { decide = decide_for(session) },

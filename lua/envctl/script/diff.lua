@@ -1,6 +1,7 @@
 --- What an override changed: the paths at which two values differ, with before and after. Pure.
 local json = require 'envctl.util.json'
 local marks = require 'envctl.script.marks'
+local equal = require('envctl.util.like').equal
 
 local M = {}
 
@@ -17,26 +18,6 @@ end
 local function is_map(v)
   return type(v) == 'table' and v[1] == nil
 end
-
-local function equal(a, b)
-  a, b = known(a), known(b)
-  if type(a) ~= 'table' or type(b) ~= 'table' then
-    return a == b
-  end
-  for k, v in pairs(a) do
-    if not equal(v, b[k]) then
-      return false
-    end
-  end
-  for k, v in pairs(b) do
-    if known(v) ~= nil and known(a[k]) == nil then
-      return false
-    end
-  end
-  return true
-end
-
-M.equal = equal
 
 local function shown(v, name, mask)
   if v == nil then

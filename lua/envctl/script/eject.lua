@@ -30,6 +30,12 @@ local BODIES = {
   return env]],
   ['worktree.name'] = [[
   return ctx.feature .. "-" .. ctx.number]],
+  ['resume.reconcile'] = [[
+  local actions = base(ctx)
+  for _, a in ipairs(actions) do
+    -- if a.service == "worker" and a.action == "keep" then a.action, a.reason = "restart", "starts anew every time" end
+  end
+  return actions]],
   ['plan.startup'] = [[
   local document = base(ctx)
   -- Look at document.plan.projects here, and return the document.

@@ -115,8 +115,10 @@ function M.decider(session)
       return base(input)
     end
   end
+  local asked
   return function(point, input, base, label)
-    if not session.overrides[point] then
+    asked = asked or require('envctl.script.acting').asked(session)
+    if not asked[point] then
       return base(input)
     end
     if type(input) == 'function' then

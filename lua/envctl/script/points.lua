@@ -100,18 +100,32 @@ M.list = {
     sample = { input = { mode = 'main', recorded = {} }, output = 'start_fresh' },
   },
   {
-    name = 'resume.reconcile', since = 1, available = false,
-    doc = 'what happens to each service of the saved state',
-    input = { recorded = 'services of the saved state', observed = 'what is true of each' },
+    name = 'resume.reconcile', since = 1, available = true,
+    doc = 'what happens to each service and dependency, once something was saved',
+    input = {
+      saved = '{ services, dependencies }: the records of the saved state, by display name and by "project/id"',
+      truth = '{ services, dependencies }: of each { alive, status, why }; no alive: it cannot be told',
+      wanted = '{ projects, shared } of the plan, { selected, partial, replace, heal }: what was asked for',
+    },
     output = list({
-      type = 'record', open = true, required = { 'service', 'action' },
+      type = 'record', open = true, required = { 'project', 'service', 'action' },
       fields = {
-        project = TEXT, service = TEXT, reason = EMPTY_TEXT,
+        project = TEXT, service = TEXT, dependency = { type = 'boolean' }, reason = EMPTY_TEXT,
         action = enum('keep', 'restart', 'start', 'stop', 'forget', 'unknown'),
+        changes = list({
+          type = 'record', open = true, required = { 'field' },
+          fields = { field = TEXT, before = { type = 'any' }, after = { type = 'any' } },
+        }),
       },
     }),
-    returns = 'list of { project, service, action, reason }',
-    sample = { input = { recorded = {}, observed = {} }, output = {} },
+    returns = 'list of { project, service, dependency, action, reason, changes }; what is left out counts as unknown',
+    sample = {
+      input = {
+        saved = { services = {}, dependencies = {} }, truth = { services = {}, dependencies = {} },
+        wanted = { projects = {}, selected = {}, partial = false },
+      },
+      output = {},
+    },
   },
   {
     name = 'wizard.steps', since = 1, available = false,
@@ -226,6 +240,7 @@ end
 ---@field source string? the bundled module
 ---@field contract string? module with the contract tests
 ---@field functions table<string, envctl.script.ModuleFunction>
+---@field base (fun(functions: table<string, function>, input: any): any)? its answer for the override point of the same name
 
 local function facts_sample()
   return { require('envctl.script.contract.facts').sample }
@@ -260,8 +275,21 @@ M.module_list = {
     functions = {},
   },
   {
-    name = 'resume.reconcile', since = 1, available = false, doc = 'recorded and observed in, actions out',
-    functions = {},
+    name = 'resume.reconcile', since = 1, available = true,
+    doc = 'the reconciler: what is saved, true and wanted in, actions out',
+    source = 'envctl.resume.reconcile', contract = 'envctl.script.contract.resume_reconcile',
+    functions = {
+      reconcile = {
+        args = 'saved, truth, wanted', returns = M.by_name['resume.reconcile'].returns,
+        outputs = { M.by_name['resume.reconcile'].output }, arguments = 3,
+        sample = function()
+          return require('envctl.script.contract.resume_reconcile').sample()
+        end,
+      },
+    },
+    base = function(functions, input)
+      return functions.reconcile(input.saved, input.truth, input.wanted)
+    end,
   },
   { name = 'debug.pack', since = 1, available = false, doc = 'what goes into a debug bundle', functions = {} },
 }

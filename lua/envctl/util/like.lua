@@ -1,8 +1,37 @@
---- What a trip through a script loses, found again in a value of the same form: which empty tables are lists, and which keys are
---- there with null. Pure.
+--- What a trip through a script or a file loses, found again in a value of the same form, or not looked at: which empty tables are
+--- lists, and which keys are there with null. Pure.
 local json = require 'envctl.util.json'
 
 local M = {}
+
+local function said(v)
+  if v == json.null then
+    return nil
+  end
+  return v
+end
+
+--- Whether two values say the same.
+---@param a any
+---@param b any
+---@return boolean
+function M.equal(a, b)
+  a, b = said(a), said(b)
+  if type(a) ~= 'table' or type(b) ~= 'table' then
+    return a == b
+  end
+  for k, v in pairs(a) do
+    if not M.equal(v, b[k]) then
+      return false
+    end
+  end
+  for k, v in pairs(b) do
+    if said(v) ~= nil and said(a[k]) == nil then
+      return false
+    end
+  end
+  return true
+end
 
 -- What is known of a place: that it is a list, null at times, and what is known of its parts. All items of a list are one place.
 local function learn(known, v)

@@ -51,7 +51,8 @@ function M.facts(with)
   return copy_into({
     command = 'start', mode = 'main', headless = true, interactive_tty = false, implicit = true, scope_id = 'repo-1',
     control_root = '/repo', configured = true, config = M.config(), discovered = { { name = 'Main', root = '/repo' } },
-    selection = { required = false, problems = {} }, ledger = {}, busy = {}, live = {}, notices = {},
+    selection = { required = false, problems = {} }, ledger = {}, busy = {}, notices = {},
+    truth = { services = {}, dependencies = {} },
     projects = { M.project('Main', { M.service('backend', 8000), M.service('frontend', 9000) }) },
   }, with)
 end
