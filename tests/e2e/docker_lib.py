@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from lib import Failed, Proc, Skipped, all_pids, read_bytes, wait_for
+from lib import TOP, Failed, Proc, Skipped, all_pids, read_bytes, wait_for
 
 POSTGRES = "/usr/lib/postgresql/15"
 
@@ -82,6 +82,8 @@ def image(docker, name, programs, extra=(), files=None, changes=()):
             tar.addfile(info, io.BytesIO(text.encode()))
         for path in ("tmp", "data", "var/lib/postgresql/data"):
             folders(path)
+            if path in seen:
+                continue
             info = tarfile.TarInfo(path)
             info.type, info.mode = tarfile.DIRTYPE, 0o1777
             tar.addfile(info)
@@ -192,6 +194,15 @@ def daemon(w):
         yield docker
     finally:
         docker.close()
+
+
+def supabase_images(docker, folder):
+    """The database is a real one; see tests/fixtures/supabase_standin.c for the others."""
+    images(docker)
+    program = folder / "standin"
+    subprocess.run(["cc", "-O1", "-o", str(program), str(TOP / "tests/fixtures/supabase_standin.c")], check=True)
+    for name in ("gotrue", "kong"):
+        image(docker, f"{name}:test", [str(program)], extra=["/etc/nsswitch.conf"], changes=[f'ENTRYPOINT ["{program}"]'])
 
 
 def images(docker):

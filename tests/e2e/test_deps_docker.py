@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Postgres and Redis in containers: a dockerd of the test's own, images made from the programs of this machine."""
 
+import base64
+import hashlib
+import hmac
+import json
 import shutil
 import signal
 import socket
 
 from deps import Data, argvs, components, configure, files_with, get
-from docker_lib import daemon, images
+from docker_lib import daemon, images, supabase_images
 from lib import BIN, PYTHON, SVC, Proc, Skipped, check, contains, equal, listens, main, test, wait_for
 
 
@@ -105,6 +109,51 @@ def a_daemon_that_is_killed(w):
         docker.start()
         w.envctl("start", "--headless", rc=0, timeout=150)
         equal(get(backend_url(w), "/incr"), "3", "still none")
+
+
+def verified(token, secret):
+    """The claims of a token whose signature is right."""
+    head, body, signature = token.split(".")
+    made = hmac.new(secret.encode(), f"{head}.{body}".encode(), hashlib.sha256).digest()
+    equal(base64.urlsafe_b64encode(made).rstrip(b"=").decode(), signature, "signature")
+    return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+
+
+@test(timeout=180)
+def supabase(w):
+    with Data(w) as data, daemon(w) as docker:
+        supabase_images(docker, w.base)
+        configure(w, postgres=False, redis=False, MAIN_SUPABASE_ENABLE=True, SUPABASE_DB_IMAGE="postgres:test",
+                  SUPABASE_AUTH_IMAGE="gotrue:test", SUPABASE_KONG_IMAGE="kong:test")
+        explained = w.envctl("explain-startup", "--json", rc=0)
+        plan = explained.json()["plan"]["projects"][0]
+        parts = ["supabase", "supabase-auth", "supabase-gateway"]
+        equal([(d["id"], d["layer"]) for d in plan["dependencies"]], list(zip(parts, (1, 2, 3))), "plan")
+        check("~envctl~" not in explained.out, "nothing of what only the keeper knows is shown, not even its place")
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        env = next(p for p in w.service_processes() if "dbapp.py" in " ".join(p.argv)).environ()
+        equal(get(backend_url(w), "/put?kept"), "ok", "the backend uses the database")
+        (secret, *others) = data.passwords()
+        equal((others, env["SUPABASE_DB_PASSWORD"], env["DB_PASSWORD"]), ([], secret, secret), "one password")
+        url, jwt = get(env["SUPABASE_URL"].replace("localhost", "127.0.0.1"), "/auth/v1/any").splitlines()
+        contains(url, f"postgres://postgres:{secret}@supabase:5432/", "what the auth server was told, through the gateway")
+        equal(jwt, env["SUPABASE_JWT_SECRET"], "its secret")
+        equal(verified(env["SUPABASE_ANON_KEY"], jwt)["role"], "anon", "a key for everybody")
+        equal(verified(env["SUPABASE_SERVICE_ROLE_KEY"], jwt)["role"], "service_role", "a key for servers")
+        for hidden in (secret, jwt, env["SUPABASE_ANON_KEY"]):
+            check(hidden not in argvs(), "nothing secret in an argument")
+            equal(files_with(w.base, hidden) + files_with(data.path, hidden), [], "files with a secret")
+        w.envctl("stop", "--headless", rc=0, timeout=60)
+        equal(containers(docker), [], "running containers")
+        docker("network", "prune", "-f")
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
+        now = next(p for p in w.service_processes() if "dbapp.py" in " ".join(p.argv)).environ()
+        equal(now["SUPABASE_ANON_KEY"], env["SUPABASE_ANON_KEY"], "keys last as long as the data")
+        w.envctl("stop-all", "--headless", "--remove-volumes", "--yes", rc=0, timeout=60)
+        equal(containers(docker, "-a"), [], "containers")
+        left = [docker(kind, "ls", "-q", "--filter", "label=envctl.scope").stdout for kind in ("volume", "network")]
+        equal(left, [b"", b""], "volumes and networks")
 
 
 @test(timeout=180)

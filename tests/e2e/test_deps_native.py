@@ -374,4 +374,36 @@ def seeding_a_worktree_from_main(w):
         equal((get(backend_url(w), "/rows"), get(backend_url(w), "/incr")), ('["base"]', "2"), "main is as it was")
 
 
+@test(timeout=240)
+def ten_projects_side_by_side(w):
+    """Ten worktrees with servers of their own start in parallel; blast-all leaves nothing of them, and nothing else alone."""
+    with Data(w) as data:
+        configure(w, mode="TREES", RUN_SH_OPT_PARALLEL_TREES_MAX=10)
+        names = [f"shop-{n}" for n in range(1, 11)]
+        for name in names:
+            w.git("worktree", "add", "-q", "-b", name, str(w.repo / "trees/shop" / name[5:]))
+        # Somebody else's server, and data, with names that look alike.
+        stranger = w.spawn("redis-server", "--port", "0", "--unixsocket", str(w.base / "shop-1.sock"), "--save", "",
+                           stdout=subprocess.DEVNULL)
+        other = data.path / "repo-0123456789ab/shop-1/postgres"
+        other.mkdir(parents=True)
+        w.envctl("start", "--trees", "--all", "--headless", rc=0, timeout=200)
+        state = w.saved_state()
+        parts = [c for name in names for c in components(state, name).values()]
+        equal(len({c["final"] for c in parts}), 20, "ports of their own")
+        equal(len({c["data_dir"] for c in parts}), 20, "data of their own")
+        for n, name in enumerate(names):
+            url = backend_url(w, f"{name} Backend")
+            equal((get(url, f"/put?of-{n}"), get(url, "/incr")), ("ok", "1"), name)
+        for n, name in enumerate(names):
+            equal(get(backend_url(w, f"{name} Backend"), "/rows"), json.dumps([f"of-{n}"]), f"what {name} sees")
+        everything = ("--blast-remove-worktree-volumes", "--blast-remove-main-volumes", "--yes")
+        w.envctl("blast-all", *everything, "--headless", rc=0, timeout=120)
+        equal([c["final"] for c in parts if listens(c["final"])], [], "open ports")
+        equal([c["data_dir"] for c in parts if os.path.exists(c["data_dir"])], [], "data")
+        check(stranger.poll() is None and other.is_dir(), "strangers are untouched")
+        stranger.terminate()
+        stranger.wait()
+
+
 main()

@@ -119,6 +119,7 @@ rule 'deps/plan is pure too' requires deps/plan.lua \
   '^envctl\.(host\.hash|util\.|plan\.|deps\.(plan|definitions|described)$|err$|state\.names)'
 rule 'deps/described is pure too' requires deps/described.lua \
   '^envctl\.(util\.|plan\.|deps\.(definitions)$|err$)'
+rule 'deps/supabase is pure too' requires deps/supabase.lua '^envctl\.(host\.hash$|util\.|deps\.definitions$)'
 rule 'deps/definitions is pure too' requires deps/definitions.lua '^envctl\.(host\.hash$|config\.launch_env$|util\.|deps\.|err$)'
 rule 'ui/ does not reach back' requires ui '^envctl\.(host\.|util\.|ui\.|err$|task$|state\.names)'
 rule 'util/ stands alone' requires util '^(envctl\.(host\.(json|hash)|util\.|err$)|cjson)'

@@ -46,6 +46,8 @@ local function apply(ctx, view)
       secrets = secrets,
       env = base_env(ctx),
       one_by_one = ctx.settings:get 'ENVCTL_SERVICE_PREP_PARALLEL' == false or nil,
+      dependencies_at_once = ctx.settings:get 'ENVCTL_REQUIREMENTS_PARALLEL' == false and 1
+        or ctx.settings:get 'ENVCTL_REQUIREMENTS_PARALLEL_MAX',
     }, function(event)
       if event.phase == 'ready' then
         ready[#ready + 1] = event

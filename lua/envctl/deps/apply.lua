@@ -17,7 +17,7 @@ local M = {}
 
 local SHARED = require('envctl.deps.plan').SHARED
 
--- At most this many at once: starting a database is work for the whole machine.
+-- Starting a database is work for the whole machine.
 local AT_ONCE = 4
 
 local PROBE_MS = 3000
@@ -206,7 +206,7 @@ function M.start(op)
     end
   end
   for _, layer in ipairs(layers_of(todo)) do
-    each_at_once(layer, AT_ONCE, function(d)
+    each_at_once(layer, op.dependencies_at_once or AT_ONCE, function(d)
       local ok, e = task.try(launch.start, op, d)
       if not ok then
         failed(op, d, e)
@@ -227,15 +227,7 @@ end
 ---@param env table<string, string>
 ---@param secrets table? of the operation
 function M.fill(world, project, env, secrets)
-  local function find(id)
-    local written = secrets and secrets[project .. '/@' .. id]
-    if written and written.password then
-      return written.password
-    end
-    local entry = world.doc and world.doc.requirements[project]
-    local component = entry and entry.components and entry.components[id]
-    return component and component.data_dir and places.password(component.data_dir)
-  end
+  local find = launch.passwords(world, project, secrets)
   for name, value in pairs(env) do
     env[name] = definitions.fill(value, find)
   end

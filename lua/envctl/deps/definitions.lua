@@ -14,7 +14,31 @@ local M = {}
 ---@field stop {signal: string, timeout_ms: integer}
 ---@field scheme string of its URL
 ---@field image string? of the docker provider
+---@field parts string[]? what comes and goes with it, in containers
+---@field part_of string?
+---@field describe (fun(id: string, settings: envctl.Settings): envctl.deps.Description)? what depends on settings
 ---@field described envctl.deps.Description? how it runs, where nothing is built in for it
+
+local function n8n(_, settings)
+  return {
+    ports = { { name = 'n8n', inner = 5678 } }, primary = 'n8n', command = { 'n8n', 'start' },
+    env = {
+      N8N_HOST = 'localhost', N8N_PROTOCOL = 'http', N8N_DIAGNOSTICS_ENABLED = 'false',
+      N8N_VERSION_NOTIFICATIONS_ENABLED = 'false',
+    },
+    native_env = { N8N_PORT = '${port}', N8N_LISTEN_ADDRESS = '127.0.0.1', N8N_USER_FOLDER = '${data}' },
+    container_env = { N8N_PORT = '5678' },
+    provides = { N8N_PORT = '${port}', N8N_URL = '${url}' },
+    volumes = { '/home/node/.n8n' }, needs = {},
+    ready = { kind = 'http', path = '/healthz', timeout_ms = 60000 },
+    -- What the page for making the first user asks for. It answers later than /healthz, or 404 when something is wrong.
+    bootstrap = { path = '/rest/settings', strict = settings:get 'ENVCTL_STRICT_N8N_BOOTSTRAP' == true },
+  }
+end
+
+local function supabase(id, settings)
+  return require('envctl.deps.supabase').describe(id, settings)
+end
 
 ---@type table<string, envctl.deps.Definition>
 M.by_id = {
@@ -30,27 +54,23 @@ M.by_id = {
     stop = { signal = 'TERM', timeout_ms = 10000 },
   },
   supabase = {
-    id = 'supabase', title = 'Supabase', order = 30, programs = {}, user = {}, scheme = 'http',
-    ready = { kind = 'http', timeout_ms = 120000 }, stop = { signal = 'TERM', timeout_ms = 10000 },
+    id = 'supabase', title = 'Supabase', order = 30, programs = {}, user = {}, scheme = 'postgresql',
+    describe = supabase, parts = { 'supabase-auth', 'supabase-gateway' },
+    ready = { kind = 'tcp', timeout_ms = 120000 }, stop = { signal = 'TERM', timeout_ms = 10000 },
+  },
+  ['supabase-auth'] = {
+    id = 'supabase-auth', title = 'auth server of Supabase', order = 31, programs = {}, user = {}, scheme = 'http',
+    describe = supabase, part_of = 'supabase', stop = { signal = 'TERM', timeout_ms = 10000 },
+  },
+  ['supabase-gateway'] = {
+    id = 'supabase-gateway', title = 'gateway of Supabase', order = 32, programs = {}, user = {}, scheme = 'http',
+    describe = supabase, part_of = 'supabase', stop = { signal = 'TERM', timeout_ms = 10000 },
   },
   n8n = {
     id = 'n8n', title = 'n8n', order = 40, programs = { 'n8n' }, user = {}, scheme = 'http',
     image = 'n8nio/n8n:latest', ready = { kind = 'http', timeout_ms = 60000 },
     stop = { signal = 'TERM', timeout_ms = 10000 },
-    described = {
-      ports = { { name = 'n8n', inner = 5678 } }, primary = 'n8n', command = { 'n8n', 'start' },
-      env = {
-        N8N_HOST = 'localhost', N8N_PROTOCOL = 'http', N8N_DIAGNOSTICS_ENABLED = 'false',
-        N8N_VERSION_NOTIFICATIONS_ENABLED = 'false',
-      },
-      native_env = { N8N_PORT = '${port}', N8N_LISTEN_ADDRESS = '127.0.0.1', N8N_USER_FOLDER = '${data}' },
-      container_env = { N8N_PORT = '5678' },
-      provides = { N8N_PORT = '${port}', N8N_URL = '${url}' },
-      volumes = { '/home/node/.n8n' }, needs = {},
-      ready = { kind = 'http', path = '/healthz', timeout_ms = 60000 },
-      -- What the page for making the first user asks for. It answers later than /healthz, or 404 when something is wrong.
-      bootstrap = { path = '/rest/settings' },
-    },
+    describe = n8n,
   },
 }
 
@@ -86,16 +106,26 @@ function M.token(id)
   return '~envctl~password~of~' .. id .. '~'
 end
 
+--- Whether a text holds what only the keeper knows.
+---@param text string
+---@return boolean
+function M.has_token(text)
+  return text:find('~envctl~password~of~', 1, true) ~= nil
+end
+
 --- Puts passwords where tokens stand. find(id) is only asked for what is needed; nil leaves the token.
 ---@param text string
 ---@param find fun(id: string): string?
 ---@return string
 function M.fill(text, find)
-  if not text:find('~envctl~password~of~', 1, true) then
+  if not M.has_token(text) then
     return text
   end
-  return (text:gsub('~envctl~password~of~([%w_-]+)~', function(id)
+  return (text:gsub('~envctl~password~of~([%w_-]+)@?(%a*)~', function(id, kind)
     local password = find(id)
+    if password and kind ~= '' then
+      return require('envctl.deps.supabase').derive(kind, password)
+    end
     return password and launch_env.encode(password)
   end))
 end
@@ -180,6 +210,13 @@ function sources.postgres(spec, port)
   return out
 end
 
+function sources.supabase(spec, port)
+  spec.password = spec.password or M.token 'supabase'
+  local out = sources.postgres(spec, port)
+  out.SUPABASE_DB_PORT, out.SUPABASE_DB_PASSWORD = out.DB_PORT, out.DB_PASSWORD
+  return out
+end
+
 function sources.redis(spec, port)
   local credentials = launch_env.encode(spec.user or '')
   if spec.password and spec.password ~= '' then
@@ -212,11 +249,12 @@ function M.sources(id, access)
 end
 
 local SCHEMES = {
+  supabase = { postgres = true, postgresql = true },
   postgres = { postgres = true, postgresql = true },
   redis = { redis = true, rediss = true },
 }
 
-local DEFAULT_PORT = { postgres = 5432, redis = 6379 }
+local DEFAULT_PORT = { postgres = 5432, supabase = 5432, redis = 6379 }
 local DEFAULT_OF_SCHEME = {
   http = 80, https = 443, postgresql = 5432, postgres = 5432, redis = 6379, amqp = 5672, smtp = 25,
 }

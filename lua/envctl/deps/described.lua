@@ -1,5 +1,5 @@
---- Dependencies that are described rather than built in: those of scripts, and n8n. What a description says becomes the numbers,
---- commands, variables and sources of a plan. Pure.
+--- Dependencies that are described rather than built in: those of scripts, n8n, and the containers of Supabase. What a description
+--- says becomes the numbers, commands, variables and sources of a plan. Pure.
 ---
 --- Texts of a description may use ${port}, ${ports.NAME}, ${project}, ${root}, ${data}, ${host}, ${url} and, where nobody
 --- can read it (not in a command), ${password}.
@@ -28,6 +28,9 @@ local M = {}
 ---@field ready {kind: string, timeout_ms: integer, path: string?, pattern: string?, command: string[]?, start_ms: integer?}
 ---@field bootstrap {path: string, strict: boolean}? a second look at what has to answer once it is ready
 ---@field needs string[]
+---@field peers string[]? ports of others that its texts may use
+---@field listens integer[]? what it listens on inside of its container without being published
+---@field network boolean? its container is on the network of the project, under its own name
 
 --- The name of a port in a project's table of ports.
 ---@param id string
@@ -53,9 +56,12 @@ end
 local function scope_of(id, chosen, about, number)
   local d, ports = chosen.described, {}
   for _, p in ipairs(d.ports) do
-    ports[p.name] = number(p)
+    ports[p.name] = number(M.port_id(id, p.name))
   end
   local access = chosen.access or {}
+  for _, peer in ipairs(d.peers or {}) do
+    ports[peer] = number(peer)
+  end
   local url = access.url or d.primary and ('http://localhost:%s'):format(ports[d.primary])
   return {
     port = d.primary and ports[d.primary] or access.port, project = about.project, root = about.root, ports = ports,
@@ -140,15 +146,13 @@ end
 function M.sources(id, chosen, about)
   local number = chosen.provider == 'external' and function()
     return chosen.access.port or ''
-  end or function(p)
-    return definitions.port_mark(M.port_id(id, p.name))
-  end
+  end or definitions.port_mark
   local scope, out = scope_of(id, chosen, about, number), {}
   local secret = scope.sources.password
   for name, template in pairs(chosen.described.provides) do
     local value = expand(template, scope)
     local hidden = value:find(secret, 1, true) or value:find(definitions.encode(secret), 1, true)
-    out[name] = { value = value, secret = hidden ~= nil or is_secret(name, value) }
+    out[name] = { value = value, secret = hidden ~= nil or definitions.has_token(value) or is_secret(name, value) }
   end
   return out
 end
@@ -209,8 +213,8 @@ local function filled_env(d, provider, scope)
   for _, part in ipairs { d.env, provider == 'docker' and d.container_env or d.native_env or {} } do
     for name, template in pairs(part) do
       local value = expand(template, scope)
-      local token = template:find('${password}', 1, true)
-      if token or is_secret(name, value) then
+      local hides = template:find('${password}', 1, true) or definitions.has_token(value)
+      if hides or is_secret(name, value) then
         hidden[name], shown[name] = value, '***'
       else
         shown[name] = value
@@ -229,14 +233,14 @@ end
 ---@return table<string, string>? secrets variables of its own that are masked in the entry
 function M.fill(entry, id, chosen, about, numbers)
   local d, external = chosen.described, chosen.provider == 'external'
-  local scope = scope_of(id, chosen, about, function(p)
-    return external and chosen.access.port or numbers[M.port_id(id, p.name)]
+  local scope = scope_of(id, chosen, about, function(port_id)
+    return external and chosen.access.port or numbers[port_id]
   end)
   local r = d.ready
   entry.ports = {}
   entry.port = d.primary and scope.ports[d.primary] or chosen.access and chosen.access.port or json.null
-  for name, number in pairs(scope.ports) do
-    entry.ports[name] = number
+  for _, p in ipairs(d.ports) do
+    entry.ports[p.name] = scope.ports[p.name]
   end
   entry.needs = json.array(table.move(d.needs, 1, #d.needs, 1, {}))
   entry.ready = {
@@ -258,7 +262,7 @@ function M.fill(entry, id, chosen, about, numbers)
     end
     entry.container = {
       ports = inner, volumes = json.array(table.move(d.volumes, 1, #d.volumes, 1, {})),
-      args = filled_list(d.args, scope),
+      args = filled_list(d.args, scope), listens = d.listens and json.array(d.listens), network = d.network,
     }
   else
     entry.command = filled_list(chosen.command, scope)

@@ -45,6 +45,8 @@ local KINDS = {
 ---@field volumes string[] directories that are kept
 ---@field args string[] command and arguments
 ---@field env table<string, string>
+---@field listens integer[] what it listens on inside, published or not
+---@field network boolean? on the network of the project
 
 ---@return envctl.deps.Container
 local function container_of(d)
@@ -53,10 +55,10 @@ local function container_of(d)
     local described = d.plan.container
     return {
       ports = described.ports, volumes = described.volumes, args = described.args,
-      env = require('envctl.deps.launch').own_env(d),
+      env = require('envctl.deps.launch').own_env(d), listens = described.listens or {}, network = described.network,
     }
   end
-  return { ports = kind.ports, volumes = kind.volumes, args = kind.args, env = kind.env(d.access) }
+  return { ports = kind.ports, volumes = kind.volumes, args = kind.args, env = kind.env(d.access), listens = {} }
 end
 
 local function client(base_env)
@@ -135,8 +137,12 @@ local function filters(paths, more)
   return out
 end
 
+local function project_label(project)
+  return 'envctl.project=' .. project
+end
+
 local function own_labels(project, id)
-  return { 'envctl.project=' .. project, 'envctl.dependency=' .. id }
+  return { project_label(project), 'envctl.dependency=' .. id }
 end
 
 local function list(base_env, paths, more)
@@ -198,6 +204,37 @@ local function make_volume(d, n)
   return name
 end
 
+-- The network on which containers of a project know each other by name, made when it is not there.
+local function make_network(d)
+  local paths = d.world.paths
+  local digest = hash.sha256(paths.scope_dir .. '\0' .. d.project.name):sub(1, 12)
+  local name = ('envctl-%s-%s'):format(paths.scope_id, digest)
+  local look = { 'network', 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name }
+  local there = M.run(d.base_env, look)
+  if there.code ~= 0 then
+    local args = add_labels({ 'network', 'create' }, paths, { project_label(d.project.name) })
+    args[#args + 1] = name
+    must(d, 'making the network of its project', args, CHANGE_MS)
+    there = M.run(d.base_env, look)
+  end
+  if not there.out:find(paths.scope_id, 1, true) then
+    err.raise('dependency_failed', ('%s: the network %s is not ours'):format(d.short, name), { where = d.short })
+  end
+  return name
+end
+
+-- Networks of this scope that no container is on any more, running or not.
+local function remove_networks(base_env, paths, project)
+  local args = { 'network', 'ls', '-q' }
+  local found = filters(paths, project and { project_label(project) })
+  table.move(found, 1, #found, #args + 1, args)
+  for id in M.run(base_env, args).out:gmatch '%x+' do
+    if M.run(base_env, { 'ps', '-aq', '--filter', 'network=' .. id }).out:find '%x' == nil then
+      M.run(base_env, { 'network', 'rm', id })
+    end
+  end
+end
+
 local function pull(d)
   if M.run(d.base_env, { 'image', 'inspect', '--format', '{{.Id}}', d.plan.image }).code == 0 then
     return
@@ -235,6 +272,9 @@ local function create(d, container, digest)
   for name, inner in pairs(container.ports) do
     add('-p', ('127.0.0.1:%d:%d'):format(d.plan.ports[name], inner))
   end
+  if container.network then
+    add('--network', make_network(d), '--network-alias', d.id)
+  end
   add(d.plan.image, table.unpack(container.args))
   local id = must(d, 'creating the container', args, CHANGE_MS):match '(%x+)%s*$'
   if not id or #id ~= 64 then
@@ -267,6 +307,12 @@ function M.bring_up(d)
   if not there or not there.running then
     d.release_ports()
     local started = M.run(d.base_env, { 'start', id }, CHANGE_MS)
+    if started.code ~= 0 and started.out:find 'network %x+ not found' then -- pruned while nothing ran on it
+      must(d, 'removing the old container', { 'rm', id }, CHANGE_MS)
+      id = create(d, container, digest)
+      d.container_id = id
+      started = M.run(d.base_env, { 'start', id }, CHANGE_MS)
+    end
     there = M.inspect(d.base_env, id) -- the daemon knows better than an exit code
     if not there or started.code ~= 0 and not there.running then
       err.raise('dependency_failed', ('%s: %s'):format(d.short, tool.last_line(started.out)), { where = d.short })
@@ -293,9 +339,14 @@ local function listens(d)
       open[tonumber(number, 16)] = true
     end
   end
-  for name, inner in pairs(container_of(d).ports) do
+  local container = container_of(d)
+  local wanted = table.move(container.listens, 1, #container.listens, 1, {})
+  for _, inner in pairs(container.ports) do
+    wanted[#wanted + 1] = inner
+  end
+  for _, inner in ipairs(wanted) do
     if not open[inner] then
-      return false, ('nothing listens on port %d (%s) in it yet'):format(inner, name)
+      return false, ('nothing listens on port %d in it yet'):format(inner)
     end
   end
   return true
@@ -384,6 +435,7 @@ function M.remove(base_env, paths, project, id)
   for name in M.run(base_env, args).out:gmatch '[^\r\n]+' do
     removed = M.run(base_env, { 'volume', 'rm', name }, CHANGE_MS).code == 0 or removed
   end
+  remove_networks(base_env, paths, project)
   return removed
 end
 

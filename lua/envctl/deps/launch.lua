@@ -61,7 +61,25 @@ function M.new(op, project, plan)
   local written = op.secrets[project.name .. '/@' .. plan.id]
   d.access = { user = plan.user, name = plan.database, password = written and written.password }
   d.hidden_env = written and written.env
+  d.password_of = M.passwords(op.world, project.name, op.secrets)
   return d
+end
+
+--- Finds passwords of a project's dependencies: those that are written down, then those that were made.
+---@param world table
+---@param project string
+---@param secrets table? of the operation
+---@return fun(id: string): string?
+function M.passwords(world, project, secrets)
+  return function(id)
+    local written = secrets and secrets[project .. '/@' .. id]
+    if written and written.password then
+      return written.password
+    end
+    local entry = world.doc and world.doc.requirements[project]
+    local component = entry and entry.components and entry.components[id]
+    return component and component.data_dir and places.password(component.data_dir)
+  end
 end
 
 --- Variables of its own that a plan describes, with what plans do not show.
@@ -71,8 +89,8 @@ function M.own_env(d)
   local out = {}
   for _, part in ipairs { d.plan.env or {}, d.hidden_env or {} } do
     for name, value in pairs(part) do
-      out[name] = definitions.fill(value, function()
-        return d.access.password
+      out[name] = definitions.fill(value, function(id)
+        return id == d.id and d.access.password or d.password_of(id)
       end)
     end
   end

@@ -99,7 +99,11 @@ local function sources_of(facts, project, id)
   local chosen = facts.config.providers[id]
   local about = about_of(facts, chosen, project, id)
   if chosen.described then
-    return described.sources(id, chosen, about)
+    local out = definitions.sources(id, chosen.access or { host = 'localhost' })
+    for name, source in pairs(described.sources(id, chosen, about)) do
+      out[name] = source
+    end
+    return out
   end
   local access = chosen.access or { host = 'localhost' }
   if chosen.scope == 'shared' and project.name ~= M.SHARED then

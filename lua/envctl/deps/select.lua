@@ -85,6 +85,12 @@ function access.postgres(settings)
   }
 end
 
+function access.supabase(settings)
+  return {
+    host = 'localhost', user = 'postgres', name = 'postgres', password = own_password(settings, 'SUPABASE_DB_PASSWORD'),
+  }
+end
+
 function access.redis()
   return { host = 'localhost' }
 end
@@ -260,17 +266,34 @@ local function complete(found, def, settings, extra)
   local id = def.id
   local ours = found.provider == 'native' or found.provider == 'docker' or def.described ~= nil
   found.fixed = fixed_port(id, settings)
-  found.scope = ours and found.provider ~= 'external' and settings:get(key_of(id, 'SCOPE')) or 'isolated'
+  local scoped = ours and found.provider ~= 'external' and not def.parts
+  found.scope = scoped and settings:get(key_of(id, 'SCOPE')) or 'isolated'
   found.described, found.layer, found.provides = def.described, def.layer, extra.provides[id]
   if found.access and ours and found.provider ~= 'external' and not def.described then
     found.access.password = found.access.password or definitions.token(id)
   end
-  local bootstrap = def.described and def.described.bootstrap
-  if bootstrap then
-    found.described = setmetatable({
-      bootstrap = { path = bootstrap.path, strict = settings:get 'ENVCTL_STRICT_N8N_BOOTSTRAP' == true },
-    }, { __index = def.described })
+end
+
+-- What is described according to settings, described.
+local function with_description(def, settings)
+  if not def.describe then
+    return def
   end
+  local described = def.describe(def.id, settings)
+  return setmetatable({
+    described = described, image = described.image or def.image, layer = described.layer,
+  }, { __index = def })
+end
+
+local function with_parts(list)
+  local out = {}
+  for _, id in ipairs(list) do
+    out[#out + 1] = id
+    for _, part in ipairs(definitions.by_id[id] and definitions.by_id[id].parts or {}) do
+      out[#out + 1] = part
+    end
+  end
+  return out
 end
 
 --- Fills facts.config.providers (id -> how it runs); what cannot run becomes an error or, with
@@ -300,10 +323,18 @@ function M.gather(ctx, facts, flags, extra)
     return out
   end
   local kept, providers = {}, {}
+  local function missing_whole(def)
+    local whole = def.part_of and providers[def.part_of]
+    return def.part_of and not (whole and whole.provider == 'docker')
+  end
   local strict = settings:get 'ENVCTL_REQUIREMENTS_STRICT' ~= false
-  for _, id in ipairs(list) do
-    local def = extra.declared[id] or definitions.by_id[id]
-    local found, e = choose(def, settings, context)
+  for _, id in ipairs(with_parts(list)) do
+    local def = with_description(extra.declared[id] or definitions.by_id[id], settings)
+    context.wanted[id] = def.part_of and 'docker' or context.wanted[id]
+    local found, e
+    if not missing_whole(def) then
+      found, e = choose(def, settings, context)
+    end
     if found then
       kept[#kept + 1] = id
       found.base, found.required = base, strict

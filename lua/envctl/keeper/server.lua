@@ -50,6 +50,7 @@ local function new_op(conn, request)
     secrets = request.secrets or {},
     base_env = request.env or {},
     one_by_one = request.one_by_one == true,
+    dependencies_at_once = request.dependencies_at_once,
     command = request.command or 'start',
     mode = request.mode or 'main',
     request = request,
