@@ -16,15 +16,19 @@ local function add(key, type, default, min, doc, more)
   M.by_key[key] = e
 end
 
-add('ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY', 'enum', 'adopt_existing', nil, 'a container on another port',
+-- What the reference tried again and again in steps, happens once here: the first of usable, ended, and the budget.
+local NOTHING = 'accepted, without effect'
+
+add('ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY', 'enum', nil, nil,
+  'accepted, without effect: a container on another port is made anew on its volume',
   { choices = { 'adopt_existing', 'recreate' } })
-add('ENVCTL_REQUIREMENT_BIND_SAFE_CLEANUP', 'bool', false, nil, 'remove a container of ours that holds the port')
-add('ENVCTL_REQUIREMENT_POSTGRES_BIND_SAFE_CLEANUP', 'bool', nil, nil, 'the same for Postgres alone')
-add('ENVCTL_REQUIREMENT_REDIS_BIND_SAFE_CLEANUP', 'bool', nil, nil, 'the same for Redis alone')
-add('ENVCTL_SUPABASE_TWO_PHASE_STARTUP', 'bool', true, nil, 'start the database of Supabase before the rest')
-add('ENVCTL_SUPABASE_AUTO_REINIT', 'bool', false, nil, 'make volumes anew when the definition changed')
-add('ENVCTL_SUPABASE_DB_START_NATIVE', 'bool', nil, nil, 'start the database of Supabase by itself')
-add('ENVCTL_SUPABASE_COMPOSE_UP_TIMEOUT_SECONDS', 'number', 45, 5, 'seconds for the whole of Supabase')
+add('ENVCTL_REQUIREMENT_BIND_SAFE_CLEANUP', 'bool', false, nil, NOTHING)
+add('ENVCTL_REQUIREMENT_POSTGRES_BIND_SAFE_CLEANUP', 'bool', nil, nil, NOTHING)
+add('ENVCTL_REQUIREMENT_REDIS_BIND_SAFE_CLEANUP', 'bool', nil, nil, NOTHING)
+add('ENVCTL_SUPABASE_TWO_PHASE_STARTUP', 'bool', true, nil, NOTHING)
+add('ENVCTL_SUPABASE_AUTO_REINIT', 'bool', false, nil, NOTHING)
+add('ENVCTL_SUPABASE_DB_START_NATIVE', 'bool', nil, nil, NOTHING)
+add('ENVCTL_SUPABASE_COMPOSE_UP_TIMEOUT_SECONDS', 'number', 45, 5, NOTHING)
 
 -- Per dependency: name, and the defaults of its knobs (nil = it has no such knob).
 local KNOBS = {
@@ -36,25 +40,25 @@ local KNOBS = {
 for _, k in ipairs(KNOBS) do
   local prefix = 'ENVCTL_' .. k[1]
   if k.probes then
-    add(prefix .. '_PROBE_ATTEMPTS', 'int', k.probes, 1, 'looks before it counts as failed')
-    add(prefix .. '_RESTART_PROBE_ATTEMPTS', 'int', nil, 1, 'the same after a restart')
-    add(prefix .. '_RECREATE_PROBE_ATTEMPTS', 'int', nil, 1, 'the same after a new container')
+    add(prefix .. '_PROBE_ATTEMPTS', 'int', k.probes, 1, NOTHING)
+    add(prefix .. '_RESTART_PROBE_ATTEMPTS', 'int', nil, 1, NOTHING)
+    add(prefix .. '_RECREATE_PROBE_ATTEMPTS', 'int', nil, 1, NOTHING)
   end
   if k.listener then
-    add(prefix .. '_LISTENER_WAIT_TIMEOUT_SECONDS', 'number', k.listener, 1, 'seconds until it has to listen')
-    add(prefix .. '_RESTART_ON_LISTENER_TIMEOUT', 'bool', nil, nil, 'restart it when it does not listen')
-    add(prefix .. '_RECREATE_ON_RESTART_LISTENER_TIMEOUT', 'bool', nil, nil, 'make it anew when that did not help')
+    add(prefix .. '_LISTENER_WAIT_TIMEOUT_SECONDS', 'number', nil, 1, 'seconds until it has to be usable')
+    add(prefix .. '_RESTART_ON_LISTENER_TIMEOUT', 'bool', nil, nil, NOTHING)
+    add(prefix .. '_RECREATE_ON_RESTART_LISTENER_TIMEOUT', 'bool', nil, nil, NOTHING)
   end
   if k.probe_timeout then
-    add(prefix .. '_PROBE_TIMEOUT_SECONDS', 'number', k.probe_timeout, 0, 'seconds for one look')
+    add(prefix .. '_PROBE_TIMEOUT_SECONDS', 'number', nil, 0, 'seconds until it has to be usable')
   end
-  add(prefix .. '_CREATE_TIMEOUT_SECONDS', 'number', k.create, 5, 'seconds to make a container')
+  add(prefix .. '_CREATE_TIMEOUT_SECONDS', 'number', k.create, 5, NOTHING)
   if k.start then
-    add(prefix .. '_START_TIMEOUT_SECONDS', 'number', k.start, 1, 'seconds to start a container')
-    add(prefix .. '_START_RECOVERY_TIMEOUT_SECONDS', 'number', k.recovery, 1, 'seconds for a second attempt')
+    add(prefix .. '_START_TIMEOUT_SECONDS', 'number', k.start, 1, NOTHING)
+    add(prefix .. '_START_RECOVERY_TIMEOUT_SECONDS', 'number', k.recovery, 1, NOTHING)
   end
-  add(prefix .. '_RESTART_ON_PROBE_FAILURE', 'bool', true, nil, 'restart a container that does not answer')
-  add(prefix .. '_RECREATE_ON_PROBE_FAILURE', 'bool', true, nil, 'make a container anew that does not answer')
+  add(prefix .. '_RESTART_ON_PROBE_FAILURE', 'bool', true, nil, NOTHING)
+  add(prefix .. '_RECREATE_ON_PROBE_FAILURE', 'bool', true, nil, NOTHING)
 end
 
 add('ENVCTL_UI_COLOR', 'enum', nil, nil, 'old name of ENVCTL_UI_COLOR_MODE',
@@ -62,14 +66,14 @@ add('ENVCTL_UI_COLOR', 'enum', nil, nil, 'old name of ENVCTL_UI_COLOR_MODE',
 add('ENVCTL_UI_SPINNER_STYLE', 'string', nil, nil, 'look of the progress mark')
 add('ENVCTL_UI_SPINNER_MIN_MS', 'int', 120, 0, 'milliseconds before it is drawn')
 add('ENVCTL_UI_SPINNER_VERBOSE_EVENTS', 'bool', false, nil, 'more events about it')
-add('ENVCTL_UI_SELECTOR_BACKEND', 'string', nil, nil, 'accepted, without effect')
-add('ENVCTL_UI_PROMPT_TOOLKIT', 'bool', nil, nil, 'accepted, without effect')
-add('ENVCTL_UI_TEXTUAL_SELECTOR_SUBPROCESS', 'bool', nil, nil, 'accepted, without effect')
-add('ENVCTL_UI_TEXTUAL_HEADLESS_ALLOWED', 'bool', nil, nil, 'accepted, without effect')
-add('ENVCTL_UI_BASIC_INPUT', 'bool', true, nil, 'accepted, without effect')
-add('ENVCTL_UI_BASIC_INPUT_FD', 'bool', true, nil, 'accepted, without effect')
+add('ENVCTL_UI_SELECTOR_BACKEND', 'string', nil, nil, NOTHING)
+add('ENVCTL_UI_PROMPT_TOOLKIT', 'bool', nil, nil, NOTHING)
+add('ENVCTL_UI_TEXTUAL_SELECTOR_SUBPROCESS', 'bool', nil, nil, NOTHING)
+add('ENVCTL_UI_TEXTUAL_HEADLESS_ALLOWED', 'bool', nil, nil, NOTHING)
+add('ENVCTL_UI_BASIC_INPUT', 'bool', true, nil, NOTHING)
+add('ENVCTL_UI_BASIC_INPUT_FD', 'bool', true, nil, NOTHING)
 add('ENVCTL_UI_SELECTOR_ESCDELAY', 'int', 300, 0, 'milliseconds to tell Escape from a key sequence')
-add('ENVCTL_UI_RESET_ESCAPE_MODES', 'bool', nil, nil, 'accepted, without effect')
+add('ENVCTL_UI_RESET_ESCAPE_MODES', 'bool', nil, nil, NOTHING)
 
 add('ENVCTL_DEBUG_UI_CAPTURE_PRINTABLE', 'bool', false, nil, 'record printable keys')
 add('ENVCTL_DEBUG_UI_RING_BYTES', 'int', nil, 0, 'size of the ring of recent bytes')

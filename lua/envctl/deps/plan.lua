@@ -232,6 +232,7 @@ function M.build(facts, project, id, ports)
       fill_command(entry, chosen.command, ports[id])
     end
   end
+  entry.ready.timeout_ms = chosen.ready_ms or entry.ready.timeout_ms
   entry.provides = provides(sources, ports)
   entry.secret_mark = secret_mark(facts, name, id, access.password, hidden)
   entry.plan_digest = digest.dependency(entry)

@@ -261,6 +261,17 @@ local function fixed_port(id, settings)
   return math.type(port) == 'integer' and port or nil
 end
 
+local BUDGET = {
+  postgres = 'ENVCTL_POSTGRES_LISTENER_WAIT_TIMEOUT_SECONDS', redis = 'ENVCTL_REDIS_LISTENER_WAIT_TIMEOUT_SECONDS',
+  n8n = 'ENVCTL_N8N_PROBE_TIMEOUT_SECONDS', supabase = 'ENVCTL_SUPABASE_DB_PROBE_TIMEOUT_SECONDS',
+}
+
+-- How long it may take until it is usable, where somebody said so.
+local function budget_ms(id, settings)
+  local seconds = BUDGET[id] and settings:get(BUDGET[id])
+  return seconds and seconds > 0 and math.floor(seconds * 1000) or nil
+end
+
 -- What a definition says about every way to run it.
 local function complete(found, def, settings, extra)
   local id = def.id
@@ -268,6 +279,7 @@ local function complete(found, def, settings, extra)
   found.fixed = fixed_port(id, settings)
   local scoped = ours and found.provider ~= 'external' and not def.parts
   found.scope = scoped and settings:get(key_of(id, 'SCOPE')) or 'isolated'
+  found.ready_ms = budget_ms(id, settings)
   found.described, found.layer, found.provides = def.described, def.layer, extra.provides[id]
   if found.access and ours and found.provider ~= 'external' and not def.described then
     found.access.password = found.access.password or definitions.token(id)
