@@ -372,6 +372,19 @@ def seeding_a_worktree_from_main(w):
         w.envctl("stop-all", "--headless", rc=0)
         w.start()
         equal((get(backend_url(w), "/rows"), get(backend_url(w), "/incr")), ('["base"]', "2"), "main is as it was")
+        # Once more, on demand.
+        again = ("data", "seed", "--project", "shop-1")
+        equal(w.envctl(*again, "--json", rc=1).json()["error"]["code"], "confirmation_required", "asked")
+        equal(w.envctl("data", "seed", "--project", "Main", "--yes", "--json", rc=1).json()["error"]["code"], "not_supported", "self")
+        contains(w.envctl(*again, "--yes", rc=0).out, "shop-1/postgres: begins with a copy", "said")
+        equal(get(backend_url(w), "/put?later"), "ok", "put")
+        w.envctl("start", "--trees", "--headless", "--project", "shop-1", rc=0)
+        url = backend_url(w, "shop-1 Backend")
+        equal((get(url, "/rows"), get(url, "/incr")), ('["base", "later"]', "3"), "what main has by now")
+        equal(get(url, "/put?own"), "ok", "put")
+        w.envctl("stop-all", "--headless", rc=0)
+        w.envctl("start", "--trees", "--headless", "--project", "shop-1", rc=0)
+        equal(get(backend_url(w, "shop-1 Backend"), "/rows"), '["base", "later", "own"]', "once")
 
 
 @test(timeout=240)

@@ -227,10 +227,11 @@ M.list = {
   {
     name = 'data', section = 'Work', class = 'destructive', groups = { 'target', 'yes', 'dry', 'data' },
     args = 'words',
-    summary = 'reset, dump or restore the data of a project',
-    usage = 'data reset|dump|restore [DEPENDENCY…] --project PROJECT [--file FILE] [--yes]',
+    summary = 'reset, seed, dump or restore the data of a project',
+    usage = 'data reset|seed|dump|restore [DEPENDENCY…] --project PROJECT [--file FILE] [--yes]',
     examples = { 'envctl data dump --project Main --file main.dump', 'envctl data reset redis --project Main --yes' },
-    detail = 'reset deletes the data of dependencies that do not run. dump and restore are for a running Postgres.',
+    detail = 'reset deletes the data of dependencies that do not run; seed does the same and lets the next start begin '
+      .. 'with a copy of what Main has then. dump and restore are for a running Postgres.',
   },
 
   {

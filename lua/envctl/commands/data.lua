@@ -7,10 +7,11 @@ local names_mod = require 'envctl.state.names'
 
 local M = {}
 
-local ACTIONS = { reset = true, dump = true, restore = true }
+local SEEDED = { postgres = true, redis = true }
+local ACTIONS = { reset = true, seed = true, dump = true, restore = true }
 
 local function usage(message)
-  err.raise('usage', message, { hint = 'envctl data reset|dump|restore [postgres|redis] --project PROJECT' })
+  err.raise('usage', message, { hint = 'envctl data reset|seed|dump|restore [postgres|redis] --project PROJECT' })
 end
 
 -- The words of the command: what to do, and to which dependencies.
@@ -78,15 +79,17 @@ end
 -- Dependencies with data: those that are named, else those that have some.
 local function items_of(ctx, action, ids, project, holdings)
   local items = json.array {}
-  if #ids == 0 and action == 'reset' then
+  if #ids == 0 and (action == 'reset' or action == 'seed') then
+    local of = action == 'seed' and 'Main' or project
     for _, h in ipairs(holdings) do
-      ids[#ids + 1] = h.project == project and h.id or nil
+      ids[#ids + 1] = h.project == of and (action == 'reset' or SEEDED[h.id]) and h.id or nil
     end
   elseif #ids == 0 then
     ids[1] = 'postgres'
   end
   for i, id in ipairs(ids) do
-    if action == 'reset' and ctx.settings:get(require('envctl.deps.definitions').key(id, 'SCOPE')) == 'shared' then
+    local scope = ctx.settings:get(require('envctl.deps.definitions').key(id, 'SCOPE'))
+    if scope == 'shared' and (action == 'reset' or action == 'seed') then
       err.raise('not_supported', id .. ' is shared: the data of one project cannot be deleted apart', {
         hint = 'drop its database with psql', where = names_mod.short(project, id),
       })
@@ -96,7 +99,7 @@ local function items_of(ctx, action, ids, project, holdings)
   return items
 end
 
-local LOSES = { reset = 'delete the data of', restore = 'replace the data of' }
+local LOSES = { reset = 'delete the data of', seed = 'replace the data of', restore = 'replace the data of' }
 
 local function confirm(ctx, action, items)
   local flags = ctx.route.flags
@@ -116,7 +119,7 @@ local function confirm(ctx, action, items)
 end
 
 local function file_of(ctx, action, items)
-  if action == 'reset' then
+  if action == 'reset' or action == 'seed' then
     return nil
   end
   local file = ctx.route.flags.file
@@ -145,6 +148,8 @@ local function report(ctx, action, result)
     local name = names_mod.short(item.project, item.dependency)
     if action == 'reset' then
       ctx.out.text(item.removed and ('%s: data is gone (%s)'):format(name, item.path) or name .. ': there was no data')
+    elseif action == 'seed' then
+      ctx.out.text(('%s: begins with a copy of the data of %s when it is started next'):format(name, item.from))
     elseif action == 'dump' then
       ctx.out.text(('%s: %s (%d bytes)'):format(name, item.file, item.bytes or 0))
     else

@@ -10,6 +10,7 @@ local tool = require 'envctl.deps.tool'
 
 local M = {}
 
+local MAIN = 'Main'
 local LONG_MS = 3600000
 
 local function raise(code, item, text, hint)
@@ -54,6 +55,21 @@ function act.reset(op, item, record)
     err.check(fs.remove_tree(aside), nil, nil, 'io_error')
   end
   return { removed = existed, path = dir }
+end
+
+--- Deletes the data, and leaves word that the next start begins with a copy of Main's: what Main has then.
+function act.seed(op, item, record)
+  local from = places.dir(op.request.base, op.paths.scope_id, MAIN, item.id)
+  if item.project == MAIN then
+    raise('not_supported', item, 'data cannot be a copy of itself')
+  elseif not fs.lstat(from .. '/data') then
+    raise('data_missing', item, MAIN .. ' has no data here to start from', 'start it first: envctl start --main')
+  end
+  local done = act.reset(op, item, record)
+  places.make(op.request.base, done.path, sys.geteuid() == 0)
+  err.check(fs.write_atomic(done.path .. '/seed', MAIN, { mode = 384 }), nil, nil, 'io_error') -- 0600
+  done.from = MAIN
+  return done
 end
 
 -- A Postgres tool that talks to the running server; the password is in its environment.

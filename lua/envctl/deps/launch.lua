@@ -60,6 +60,7 @@ function M.new(op, project, plan)
   end
   local written = op.secrets[project.name .. '/@' .. plan.id]
   d.access = { user = plan.user, name = plan.database, password = written and written.password }
+  d.seed = plan.provider == 'native' and places.wanted_seed(plan.data) or plan.seed
   d.hidden_env = written and written.env
   d.password_of = M.passwords(op.world, project.name, op.secrets)
   return d
@@ -429,6 +430,7 @@ function M.start(op, d)
     bring_up(op, d)
   else
     d.server.prepare(d)
+    fs.unlink(d.dir .. '/seed')
     d.record = new_record(op, d)
     d.say 'starting'
     launch(op, d)

@@ -75,19 +75,26 @@ function M.dir(base, scope_id, project, id)
   return ('%s/%s/%s/%s'):format(base, scope_id, names.file(project), id)
 end
 
+--- Whose data the next start of a dependency begins with, as `envctl data seed` left word; nil when it did not.
+---@param dir string
+---@return string? project
+function M.wanted_seed(dir)
+  return fs.read(dir .. '/seed', { max = 4096, nofollow = true })
+end
+
 --- Where a dependency takes its first data from, when it is asked to: the directory of another project that has some.
 ---@param d table dependency in the keeper
 ---@return string? dir, table? record of the server that runs on it
 function M.seed(d)
-  if not d.plan.seed then
+  if not d.seed then
     return nil
   end
-  local dir = M.dir(d.base, d.world.paths.scope_id, d.plan.seed, d.id)
+  local dir = M.dir(d.base, d.world.paths.scope_id, d.seed, d.id)
   if not fs.stat(dir .. '/data') then
-    d.say('warning', 'there is no data of ' .. d.plan.seed .. ' to start from')
+    d.say('warning', 'there is no data of ' .. d.seed .. ' to start from')
     return nil
   end
-  local record = require('envctl.deps.plan').record(d.world.doc, d.plan.seed, d.id)
+  local record = require('envctl.deps.plan').record(d.world.doc, d.seed, d.id)
   local live = record and record.identity and require('envctl.resume.observe').service(record)
   return dir, live and record or nil
 end

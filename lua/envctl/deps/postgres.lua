@@ -182,10 +182,10 @@ end
 local function first_data(d, fresh)
   local from, running = require('envctl.deps.places').seed(d)
   if from and running then
-    d.say('preparing', 'copying the data of ' .. d.plan.seed .. ', which runs')
+    d.say('preparing', 'copying the data of ' .. d.seed .. ', which runs')
     local a = running.access or {}
     local secret = require('envctl.deps.places').password(from) or d.access.password
-    run(d, 'copying the data of ' .. d.plan.seed, {
+    run(d, 'copying the data of ' .. d.seed, {
       argv = {
         d.plan.bin .. '/pg_basebackup', '-D', fresh, '-h', '127.0.0.1', '-p', ('%d'):format(running.final),
         '-U', a.user or 'postgres', '-w', '-X', 'stream', '-c', 'fast', '--no-sync',
@@ -199,7 +199,7 @@ local function first_data(d, fresh)
   if source then
     clear_stale_lock(d, source)
     check_version(d, source)
-    d.say('preparing', 'copying the data of ' .. d.plan.seed)
+    d.say('preparing', 'copying the data of ' .. d.seed)
   else
     source = prepared(d)
     d.say('preparing', 'copying the prepared data directory')

@@ -39,13 +39,13 @@ function M.prepare(d)
   local from = require('envctl.deps.places').seed(d)
   if from then
     -- Append-only files: what is written meanwhile is at most a cut last line, which Redis steps over.
-    d.say('preparing', 'copying the data of ' .. d.plan.seed)
+    d.say('preparing', 'copying the data of ' .. d.seed)
     result = tool.run {
       argv = { '/bin/cp', '-a', '--reflink=auto', from .. '/data/.', data }, env = d.env, user = d.user,
       timeout_ms = 600000,
     }
     if result.code ~= 0 then
-      failed(d, 'copying the data of ' .. d.plan.seed, result)
+      failed(d, 'copying the data of ' .. d.seed, result)
     end
   end
 end
