@@ -102,6 +102,20 @@ TEETH = [
         None,
         [("state/paths.lua", "fs.secure_dir(path, { create = false })", "fs.stat(path)")],
     ),
+    (
+        "the budget of worktrees that start at once",
+        "test_trees_many",
+        ["twenty_and_one_of_them_fails"],
+        None,
+        [("keeper/apply.lua", "task.slots(op.projects_at_once)", "task.slots(1000)")],
+    ),
+    (
+        "a worktree that fails is undone alone",
+        "test_trees_many",
+        ["twenty_and_one_of_them_fails"],
+        None,
+        [("keeper/apply.lua", "          give_up(op, project.name, e)\n", "          error(e, 0)\n")],
+    ),
     ("a fresh line after a torn one", "test_events", ["torn_at_any_byte"], "no_fresh_line", []),
     ("identity of what is recorded", "test_resume", ["the_truth_of_generated_worlds"], "no_identity_check", []),
     (

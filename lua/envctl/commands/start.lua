@@ -22,7 +22,26 @@ local function base_env(ctx)
   return require('envctl.host.sys').environ()
 end
 
+-- What of the plan could not be started while the rest was, as one error.
+local function failure_of(result)
+  local failures = {}
+  for i, e in ipairs(result.failures) do
+    failures[i] = err.from_table(e)
+  end
+  result.failures = nil
+  if #failures == 0 then
+    return nil
+  end
+  local failure = err.join(failures, require('envctl.util.json').null)
+  failure.data = failure.data or {}
+  failure.data.services = result.services
+  return failure
+end
+
 --- Plans and applies; a plan that the world overtook meanwhile (a port was taken) is made again.
+---@return table? result nil when there was nothing to start
+---@return table document
+---@return envctl.Err? failure of some projects; raised when it is everything
 local function apply(ctx, view)
   local facts = require 'envctl.facts'
   local client = require 'envctl.keeper.client'
@@ -45,6 +64,7 @@ local function apply(ctx, view)
       plan = document.plan,
       secrets = secrets,
       env = base_env(ctx),
+      projects_at_once = document.parallel_trees.workers,
       one_by_one = ctx.settings:get 'ENVCTL_SERVICE_PREP_PARALLEL' == false or nil,
     }, function(event)
       if event.phase == 'ready' then
@@ -54,63 +74,12 @@ local function apply(ctx, view)
     end)
     if ok then
       require('envctl.script.hooks').after_start(ctx, document.plan, ready)
-      return result, document
+      return result, document, failure_of(result)
     end
     if result.code ~= 'plan_stale' or attempt == MAX_REPLANS then
-      return nil, document, result
+      error(result, 0)
     end
   end
-end
-
--- Names of the other projects, when a failure is that of one project among several worktrees.
-local function without_failed(document, failure)
-  local failed = failure.where and failure.where:match '^(.+)/[^/]*$'
-  local others, found = {}, false
-  for _, project in ipairs(document.mode == 'trees' and document.plan.projects or {}) do
-    if project.name == failed then
-      found = true
-    else
-      others[#others + 1] = project.name
-    end
-  end
-  return found and #others > 0 and others or nil
-end
-
---- One worktree that fails does not take the others down: they are started without it, and its failure is raised afterwards.
-local function apply_all(ctx, view)
-  local failures = {}
-  while true do
-    local result, document, failure = apply(ctx, view)
-    if not failure then
-      return result, document, failures
-    end
-    failures[#failures + 1] = failure
-    local others = without_failed(document, failure)
-    if not others then
-      return nil, document, failures
-    end
-    ctx.route.projects, ctx.route.args, ctx.route.flags.all = others, {}, nil
-    ctx.out.note('envctl: ' .. failure.message .. '; going on with ' .. table.concat(others, ', '))
-  end
-end
-
--- All that failed, as one error.
-local function raise_failures(failures, result)
-  local first = failures[1]
-  first.data = first.data or {}
-  if result then
-    first.data.services = result.services
-  end
-  if #failures > 1 then
-    local json = require 'envctl.util.json'
-    local list = json.array {}
-    for i, e in ipairs(failures) do
-      list[i] = err.to_table(e, json.null)
-    end
-    first.data.failures = list
-    first.message = first.message .. string.format(' (and %d more)', #failures - 1)
-  end
-  error(first, 0)
 end
 
 -- Why a plan is empty: what was found, and why it is left alone.
@@ -140,6 +109,7 @@ end
 
 local function summary(ctx, result, plan_document)
   local json = require 'envctl.util.json'
+  local UP = require('envctl.resume.observe').UP
   local out = ctx.out
   if out.is_json then
     local document = {
@@ -158,11 +128,12 @@ local function summary(ctx, result, plan_document)
   out.text('run_id: ' .. result.run_id)
   local order, projects = {}, {}
   for _, s in ipairs(result.services) do
-    if not projects[s.project] then
+    local up = UP[s.status]
+    if up and not projects[s.project] then
       projects[s.project] = {}
       order[#order + 1] = s.project
     end
-    if s.port ~= json.null then
+    if up and s.port ~= json.null then
       table.insert(projects[s.project], s.service .. '=' .. s.port)
     end
   end
@@ -170,7 +141,7 @@ local function summary(ctx, result, plan_document)
     out.text('Services ready for ' .. project .. ': ' .. table.concat(projects[project], ' '))
   end
   for _, s in ipairs(result.services) do
-    if s.url ~= json.null then
+    if UP[s.status] and s.url ~= json.null then
       out.text('- ' .. s.name .. ': ' .. s.url)
     end
   end
@@ -190,13 +161,13 @@ function M.run(ctx)
     require('envctl.repo.worktrees').settle_pending(ctx) -- a half-made worktree is none
   end
   local view = require('envctl.ui.progress').new(ctx)
-  local result, document, failures
+  local result, document, failure
   do
     local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
-    result, document, failures = apply_all(ctx, view)
+    result, document, failure = apply(ctx, view)
   end
-  if #failures > 0 and (not result or ctx.out.is_json) then
-    raise_failures(failures, result)
+  if failure and ctx.out.is_json then
+    error(failure, 0)
   elseif not result then
     local reason = nothing_reason(document)
     if ctx.out.is_json then
@@ -216,8 +187,8 @@ function M.run(ctx)
     tell_actions(ctx, document)
   end
   summary(ctx, result, document)
-  if #failures > 0 then
-    raise_failures(failures, result)
+  if failure then
+    error(failure, 0)
   end
   return 0
 end
