@@ -240,7 +240,7 @@ class Result:
 KEPT = [
     r"python-engine",
     r"engine",
-    r"engine/ports\.(json|lock)",
+    r"engine/ports\.(json|lock|turn)",
     r"engine/(repo-[0-9a-f]{12})",
     r"engine/repo-[0-9a-f]{12}/(keeper\.(lock|log|err)|events\.jsonl|error_report\.json|runs)",
     r"engine/repo-[0-9a-f]{12}/run_state\.json\.corrupt-[^/]+",

@@ -103,6 +103,27 @@ TEETH = [
         [("state/paths.lua", "fs.secure_dir(path, { create = false })", "fs.stat(path)")],
     ),
     (
+        "one table of ports for all repositories",
+        "test_ports_shared",
+        ["many_starts_at_the_same_moment"],
+        None,
+        [("state/ports_table.lua", "        if w then\n", "        if false then\n")],
+    ),
+    (
+        "reservations of repositories that are gone",
+        "test_ports_shared",
+        ["two_repositories_and_kills"],
+        None,
+        [("state/ports_table.lua", "known[root] = code ~= 'ENOENT' and code ~= 'ENOTDIR'", "known[root] = true")],
+    ),
+    (
+        "a look at the ports, on both families",
+        "test_ports_shared",
+        ["a_stranger_on_ipv6_alone"],
+        None,
+        [("facts.lua", "        local free, _, code = port.check(number)", "        local free, _, code = true, nil, nil")],
+    ),
+    (
         "the budget of worktrees that start at once",
         "test_trees_many",
         ["twenty_and_one_of_them_fails"],

@@ -3,7 +3,8 @@ local err = require 'envctl.err'
 
 local M = {}
 
-local MAX_REPLANS = 5
+-- Each of them means that somebody else took a port meanwhile.
+local MAX_REPLANS = 20
 
 local function raise_blockers(document)
   local blockers = document.blockers or {}
@@ -47,15 +48,23 @@ local function apply(ctx, view)
   local client = require 'envctl.keeper.client'
   local task = require 'envctl.task'
   for attempt = 1, MAX_REPLANS do
+    local turn <close> = attempt > 1 and require('envctl.state.ports_table').turn(ctx.paths) or nil
     local _, document, secrets = facts.plan(ctx, { command = ctx.route.command })
     raise_blockers(document)
     if type(document.plan) ~= 'table' then -- null: there is nothing to run
       return nil, document
     end
-    for _, warning in ipairs(document.warnings or {}) do
-      ctx.out.note('envctl: ' .. warning.message)
+    local ready, warnings = {}, document.warnings or {}
+    -- With the first word of the keeper the ports are reserved, and the plan stands.
+    local function stands()
+      if turn then
+        turn:close()
+      end
+      for _, warning in ipairs(warnings) do
+        ctx.out.note('envctl: ' .. warning.message)
+      end
+      warnings = {}
     end
-    local ready = {}
     require('envctl.script.hooks').before_start(ctx, document.plan)
     local ok, result = task.try(client.request, ctx, {
       op = 'apply',
@@ -67,16 +76,21 @@ local function apply(ctx, view)
       projects_at_once = document.parallel_trees.workers,
       one_by_one = ctx.settings:get 'ENVCTL_SERVICE_PREP_PARALLEL' == false or nil,
     }, function(event)
+      stands()
       if event.phase == 'ready' then
         ready[#ready + 1] = event
       end
       view.event(event)
     end)
+    local stale = not ok and result.code == 'plan_stale' and attempt < MAX_REPLANS
+    if not stale then
+      stands()
+    end
     if ok then
       require('envctl.script.hooks').after_start(ctx, document.plan, ready)
       return result, document, failure_of(result)
     end
-    if result.code ~= 'plan_stale' or attempt == MAX_REPLANS then
+    if not stale then
       error(result, 0)
     end
   end
