@@ -208,6 +208,18 @@ WORKTREES = {
             "  until lock\n", "  until true\n  lock = lock or fs.flock(file .. sys.getpid())\n",
         ),
     ],
+    "test_hostile_names": [
+        ("names of worktrees, hostile", "features_bases_and_branches", "repo/worktrees.lua", "  M.check_name(feature, 'feature')\n", ""),
+        (
+            "names of branches", "branches_that_git_has", "commands/import.lua", "  worktrees.check_name(name, 'branch')\n", "",
+        ),
+        ("no shell", "plans", "repo/gitcmd.lua", "      argv = argv,\n",
+         "      argv = { '/bin/sh', '-c', table.concat(argv, ' ') },\n"),
+        (
+            "where a worktree may lie", "a_repository_below_a_hostile_path", "repo/worktrees.lua", "  if dir:find '[\\r\\n]' then",
+            "  if false then",
+        ),
+    ],
     "test_worktrees_plan": [
         ("no hooks", "planted_programs_do_not_run", "repo/gitcmd.lua", "  'core.hooksPath=/dev/null', ", "  "),
         ("no file system monitor", "planted_programs_do_not_run", "repo/gitcmd.lua", "'core.fsmonitor=false', ", ""),
