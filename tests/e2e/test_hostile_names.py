@@ -62,7 +62,7 @@ def run(w, *args):
     for line in lines:
         program, argv = re.match(r'\d+ +execve\(("(?:[^"\\]|\\.)*"), \[(.*?)\], \[', line).groups()
         program, argv = literals(program)[0], literals(argv)
-        check(os.path.basename(program) in ("envctl", "git"), f"{args!r} ran {program} {argv}")
+        check(os.path.basename(program) in (os.path.basename(BIN), "git"), f"{args!r} ran {program} {argv}")
         if "worktree" in argv and "add" in argv:
             tail = argv[argv.index("worktree"):]
             # add PATH BRANCH, add --no-track -b BRANCH PATH COMMIT, add --track -b BRANCH PATH REMOTE

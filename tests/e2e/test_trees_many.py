@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Many worktrees at a time: each with ports of its own, so many starting at once, and one that fails is the only one."""
 
+import re
 import signal
 import subprocess
 import urllib.request
 
 from lib import BIN, PYTHON, SVC, check, contains, equal, main, test, wait_for
+from terminal import on_terminal
 
 
 def prepare(w, *plans):
@@ -130,6 +132,39 @@ def a_failed_step_before_the_start_is_that_trees_alone(w):
     failed = w.envctl("--headless", "--plan", "shop,shop,shop", "--json", rc=1).json()["error"]
     equal((failed["code"], failed["where"]), ("prepare_failed", "web_shop-2/backend"), "what failed")
     equal({name.split()[0] for name in live(w)}, {"web_shop-1", "web_shop-3"}, "the others run")
+
+
+def rows_of(screen):
+    return [line for line in screen.splitlines() if re.match(r"^\S (web_shop-|… )", line)]
+
+
+@test(timeout=180)
+def a_terminal_that_is_lower_than_the_list(w):
+    """20 worktrees of two services on 24 lines: a row each. On 12 lines: some of them, and how many more."""
+    prepare(w, "shop")
+    w.envctl("--headless", "--plan", "--count", "shop=20", "--dry-run", rc=0)
+    (w.base / "fail-7").write_text("")
+    (w.base / "slow-20").write_text("")
+    t = on_terminal(w, BIN, "--plan", "--count", "shop=20", "--parallel-trees-max", "5", lines=24)
+    seen = [r"^✗ web_shop-7 .*backend failed: ", r"^\S web_shop-20 .*starting … "]
+
+    def there(*more):
+        screen = t.screen()
+        return all(re.search(pattern, screen, re.M) for pattern in [*seen, *more]) and screen
+
+    screen = wait_for(lambda: there(r"(?s)(2 ready.*){18}"), lambda: f"a row for each, one failed, one slow:\n{t.screen()}", 60)
+    equal({line.split()[1] for line in rows_of(screen)}, {f"web_shop-{n}" for n in range(1, 21)}, f"each once on\n{screen}\n")
+    check(not re.search(r"web_shop-\d+ (Backend|Frontend)  ", screen), f"rows of services are left:\n{screen}")
+    t.keys("C-c")
+    equal(t.exit_code(), 2, f"exit code\n{t.screen()}\n")
+    t.close()
+
+    t = on_terminal(w, BIN, "start", "--trees", "--all", "--parallel-trees-max", "5", lines=12)
+    screen = wait_for(lambda: there(r"^. … 11 more +11 ready"), lambda: f"some rows and a count:\n{t.screen()}", 60)
+    equal(len(rows_of(screen)), 10, f"rows on\n{screen}\n")
+    t.keys("C-c")
+    equal(t.exit_code(), 2, f"exit code\n{t.screen()}\n")
+    t.close()
 
 
 main()

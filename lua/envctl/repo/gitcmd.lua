@@ -208,7 +208,7 @@ function M.failure(what, result, where)
   end
   local foreign = result.err:match "dubious ownership in repository at '([^\n]*)'"
   if foreign then
-    hint = 'it belongs to another user; when you trust it, run `git config --global --add safe.directory ' .. foreign .. '`'
+    hint = 'it is of another user; when you trust it: `git config --global --add safe.directory ' .. foreign .. '`'
   end
   return err.new('git_failed', what .. ': ' .. M.complaint(result.err), {
     hint = hint, where = lock or where, data = { exit = result.code, lock = lock },
