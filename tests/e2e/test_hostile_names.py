@@ -29,7 +29,6 @@ def hostile_names():
 
 
 def prepare(w):
-    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
     w.write("todo/plans/web/x.md", "# X\n")
     w.write(".envctl", "TREES_STARTUP_ENABLE=false\nMAIN_STARTUP_ENABLE=false\n")
     w.write(".gitignore", ".envctl*\n")
@@ -82,7 +81,7 @@ def made(w, result, what):
         return 0
     document = result.json()
     trees = document.get("created", [])
-    if document["command"] == "import":
+    if document.get("command") == "import":
         trees = [{"root": document["path"], "branch": document["branch"]}] if trees else []
     for tree in trees:
         real = os.path.realpath(tree["root"])

@@ -12,7 +12,6 @@ from terminal import on_terminal
 
 def prepare(w, *plans):
     """Two services a worktree. A file fail-N makes the backend of the N-th worktree of a plan fail, slow-N lets it take long."""
-    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
     broken = f"n=$(basename $(dirname $PWD)); if test -e {w.base}/fail-$n; then exit 1; fi"
     slow = f"if test -e {w.base}/slow-$n; then sleep 30; fi"
     service = f"exec {PYTHON} -S -E {SVC} --port {{port}} --delay 0.1"

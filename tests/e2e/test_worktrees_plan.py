@@ -10,7 +10,6 @@ from lib import BIN, Skipped, check, contains, equal, main, test
 
 
 def prepare(w, startup=True, **options):
-    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
     w.services(backend="", TREES_FRONTEND_ENABLE=False, TREES_STARTUP_ENABLE=startup, **options)
     for name in ("web/checkout", "web/cart", "api/login"):
         w.write(f"todo/plans/{name}.md", f"# {name}\n\nBuild it.\n")

@@ -39,6 +39,30 @@ local function failure_of(result)
   return failure
 end
 
+-- Asks which worktrees, and takes the answer for what the command line says.
+local function choose(ctx, facts)
+  local selection, marked = require 'envctl.plan.selection', {}
+  for _, name in ipairs(facts.selection.preselected) do
+    marked[name] = true
+  end
+  local choices, known = {}, {}
+  for i, p in ipairs(facts.discovered) do
+    known[i] = p.name
+    choices[i] = { name = p.name, note = p.branch ~= p.name and p.branch or nil, marked = marked[p.name] }
+  end
+  local question = 'Start which? Numbers or names, `all`'
+  local chosen = #choices > 0 and require('envctl.ui.choose').from('Worktrees:', choices, question, function(text)
+    return selection.answer(text, known, facts.selection.preselected)
+  end)
+  if not chosen then
+    err.raise('target_required', 'no worktree is selected', {
+      hint = 'name one: envctl start --trees --project NAME, or make one: envctl --plan',
+    })
+  end
+  ctx.route.projects = chosen
+  return chosen
+end
+
 --- Plans and applies; a plan that the world overtook meanwhile (a port was taken) is made again.
 ---@return table? result nil when there was nothing to start
 ---@return table document
@@ -47,9 +71,14 @@ local function apply(ctx, view)
   local facts = require 'envctl.facts'
   local client = require 'envctl.keeper.client'
   local task = require 'envctl.task'
+  local chosen
   for attempt = 1, MAX_REPLANS do
     local turn <close> = attempt > 1 and require('envctl.state.ports_table').turn(ctx.paths) or nil
-    local _, document, secrets = facts.plan(ctx, { command = ctx.route.command })
+    local found, document, secrets = facts.plan(ctx, { command = ctx.route.command })
+    if found.selection.required and not found.headless then
+      chosen = choose(ctx, found)
+      document, secrets = select(2, facts.plan(ctx, { command = ctx.route.command }))
+    end
     raise_blockers(document)
     if type(document.plan) ~= 'table' then -- null: there is nothing to run
       return nil, document
@@ -87,6 +116,9 @@ local function apply(ctx, view)
       stands()
     end
     if ok then
+      if chosen then
+        require('envctl.state.selection').remember(ctx.paths, { projects = chosen })
+      end
       require('envctl.script.hooks').after_start(ctx, document.plan, ready)
       return result, document, failure_of(result)
     end
