@@ -102,6 +102,24 @@ def all_fail(w):
 
 
 @test(timeout=120)
+def a_database_that_fails_is_that_trees_alone(w):
+    prepare(w, "shop")
+    w.write("../redis.sh", f"""#!/bin/sh
+test ! -e {w.base}/no-redis-$(basename $PWD) || exit 3
+exec redis-server --port $1 --bind 127.0.0.1 --save ""
+""", 0o755)
+    w.configure(
+        BACKEND_PORT_BASE=w.port, TREES_FRONTEND_ENABLE=False, TREES_REDIS_ENABLE=True, REDIS_PORT=w.port + 50,
+        ENVCTL_BACKEND_START_CMD=w.command(), ENVCTL_REQUIREMENT_REDIS_CMD=f"{w.base}/redis.sh {{port}}",
+    )
+    (w.base / "no-redis-2").write_text("")
+    failed = w.envctl("--headless", "--plan", "shop,shop,shop", "--json", rc=1).json()["error"]
+    equal((failed["code"], failed["where"], failed.get("failures")), ("dependency_failed", "web_shop-2/redis", None), "what failed")
+    equal(live(w), {"web_shop-1 Backend", "web_shop-3 Backend"}, "the others run")
+    equal(set(w.saved_state()["requirements"]), {"web_shop-1", "web_shop-3"}, "with theirs")
+
+
+@test(timeout=120)
 def an_interrupt_takes_back_those_that_run_and_those_that_wait(w):
     prepare(w, "shop")
     w.envctl("--headless", "--plan", "shop,shop,shop,shop,shop", rc=0)

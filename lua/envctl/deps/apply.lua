@@ -265,6 +265,16 @@ function M.adopt(world)
   end
 end
 
+local function runs(world, project)
+  local UP = require('envctl.resume.observe').UP
+  for _, record in pairs(world.doc.services) do
+    if record.project == project and UP[record.status] then
+      return true
+    end
+  end
+  return false
+end
+
 --- Undoes what this operation started. Awaits.
 ---@param op table
 ---@param project string? of this project only
@@ -277,6 +287,14 @@ function M.rollback(op, project)
   end
   if #records > 0 then
     ending.records(op.world, records, op.on_phase)
+  end
+  -- A project of which nothing runs is no user of a shared server, which ends with its last one.
+  for name, mine in pairs(op.dependencies) do
+    if (not project or name == project) and not runs(op.world, name) then
+      for _, plan in ipairs(mine.shares) do
+        ending.remove(op.world, { name = names.short(name, plan.id), project = name, id = plan.id })
+      end
+    end
   end
 end
 
