@@ -80,6 +80,24 @@ function M.wrap(value, traceback)
   return e
 end
 
+--- Several failures as one error: the first of them, with all of them in its data.
+---@param failures envctl.Err[] at least one
+---@param null any the JSON null
+---@return envctl.Err
+function M.join(failures, null)
+  local first = failures[1]
+  if #failures > 1 then
+    local list = require('envctl.util.json').array {}
+    for i, e in ipairs(failures) do
+      list[i] = M.to_table(e, null)
+    end
+    first.data = first.data or {}
+    first.data.failures = list
+    first.message = first.message .. string.format(' (and %d more)', #failures - 1)
+  end
+  return first
+end
+
 --- The error as the plain table of the JSON documents.
 ---@param e envctl.Err
 ---@param null any the JSON null

@@ -174,17 +174,6 @@ local function recorded_projects(facts)
   return out
 end
 
--- Of the trees: those of the saved state that are still there, else those that belong to plan files.
-local function preselected(facts, plans)
-  local recorded, out = recorded_projects(facts), {}
-  for _, p in ipairs(facts.discovered) do
-    if recorded[p.name] then
-      out[#out + 1] = p.name
-    end
-  end
-  return #out > 0 and out or require('envctl.repo.plans').projects_of(plans, facts.discovered)
-end
-
 -- Plan files are only looked for where a choice depends on them.
 local function plan_files(ctx, facts, route)
   if facts.mode ~= 'trees' or #route.projects > 0 then
@@ -380,7 +369,14 @@ function M.gather(ctx, opts)
   require('envctl.deps.select').gather(ctx, facts, flags, { declared = declared, provides = provides })
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
   local plans = plan_files(ctx, facts, route)
-  facts.preselected = mode == 'trees' and preselected(facts, plans) or {}
+  facts.preselected = {}
+  if mode == 'trees' then
+    local remembered = require('envctl.state.selection').read(ctx.paths).projects
+    local recorded = recorded_projects(facts)
+    facts.preselected = require('envctl.plan.selection').preselected(facts.discovered, recorded, remembered, function()
+      return require('envctl.repo.plans').projects_of(plans, facts.discovered)
+    end)
+  end
   facts.selection = require('envctl.plan.selection').select {
     counts = flags.count,
     setup = setup_of(flags),

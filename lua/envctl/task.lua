@@ -245,6 +245,52 @@ function M.try(fn, ...)
   return table.unpack(r, 1, r.n)
 end
 
+--- A budget of so many at a time. The function that is returned awaits a free slot, which is held by a <close> variable:
+---   local slot <close> = take()
+---@param n integer how many slots there are, at least 1
+---@return fun(): table take
+function M.slots(n)
+  local free, queue = n, {}
+  local function give_back()
+    local waiter = table.remove(queue, 1)
+    if waiter then
+      waiter.grant()
+    else
+      free = free + 1
+    end
+  end
+  -- The one who waits is woken by the loop, not by the one who gives back: that may happen while a whole scope is being cancelled.
+  local function wait(resume)
+    local waiter, timer = {}, nil
+    function waiter.grant()
+      timer = loop.timer(0, resume)
+    end
+    function waiter:close()
+      if timer then
+        timer:close()
+        give_back()
+        return
+      end
+      for i, other in ipairs(queue) do
+        if other == self then
+          table.remove(queue, i)
+          return
+        end
+      end
+    end
+    queue[#queue + 1] = waiter
+    return waiter
+  end
+  return function()
+    if free > 0 then
+      free = free - 1
+    else
+      M.await(wait)
+    end
+    return setmetatable({}, { __close = give_back })
+  end
+end
+
 --- A one-slot mailbox: put() never blocks, get() waits for the next value.
 function M.channel()
   local items, waiter = {}, nil

@@ -240,9 +240,10 @@ class Result:
 KEPT = [
     r"python-engine",
     r"engine",
-    r"engine/ports\.(json|lock)",
+    r"engine/ports\.(json|lock|turn)",
     r"engine/(repo-[0-9a-f]{12})",
     r"engine/repo-[0-9a-f]{12}/(keeper\.(lock|log|err)|events\.jsonl|error_report\.json|runs)",
+    r"engine/repo-[0-9a-f]{12}/planning_selection\.json",
     r"engine/repo-[0-9a-f]{12}/run_state\.json\.corrupt-[^/]+",
     r"engine/repo-[0-9a-f]{12}/prepared(/[\w.-]+-[0-9a-f]{16}\.json)?",
     r"engine/repo-[0-9a-f]{12}/runs/run-\d{14}-[0-9a-f]{8}",

@@ -102,6 +102,41 @@ TEETH = [
         None,
         [("state/paths.lua", "fs.secure_dir(path, { create = false })", "fs.stat(path)")],
     ),
+    (
+        "one table of ports for all repositories",
+        "test_ports_shared",
+        ["many_starts_at_the_same_moment"],
+        None,
+        [("state/ports_table.lua", "        if w then\n", "        if false then\n")],
+    ),
+    (
+        "reservations of repositories that are gone",
+        "test_ports_shared",
+        ["two_repositories_and_kills"],
+        None,
+        [("state/ports_table.lua", "known[root] = code ~= 'ENOENT' and code ~= 'ENOTDIR'", "known[root] = true")],
+    ),
+    (
+        "a look at the ports, on both families",
+        "test_ports_shared",
+        ["a_stranger_on_ipv6_alone"],
+        None,
+        [("facts.lua", "        local free, _, code = port.check(number)", "        local free, _, code = true, nil, nil")],
+    ),
+    (
+        "the budget of worktrees that start at once",
+        "test_trees_many",
+        ["twenty_and_one_of_them_fails"],
+        None,
+        [("keeper/apply.lua", "task.slots(op.projects_at_once)", "task.slots(1000)")],
+    ),
+    (
+        "a worktree that fails is undone alone",
+        "test_trees_many",
+        ["twenty_and_one_of_them_fails"],
+        None,
+        [("keeper/apply.lua", "          give_up(op, project.name, e)\n", "          error(e, 0)\n")],
+    ),
     ("a fresh line after a torn one", "test_events", ["torn_at_any_byte"], "no_fresh_line", []),
     ("identity of what is recorded", "test_resume", ["the_truth_of_generated_worlds"], "no_identity_check", []),
     (
@@ -126,6 +161,91 @@ TEETH = [
         [("plan/startup.lua", "action = 'unknown',", "action = 'start',")],
     ),
 ]
+
+# Worktrees (R29 to R33): (what is switched off, its tests, Lua file, text, what stands there instead)
+WORKTREES = {
+    "test_worktrees_loss": [
+        ("the guard: modified", "delete_modified", "repo/guard.lua", "      if y ~= '.' then", "      if false then"),
+        ("the guard: staged", "scale_staged_only", "repo/guard.lua", "      if x ~= '.' then", "      if false then"),
+        ("the guard: conflicted", "delete_conflict", "repo/guard.lua", "kind == 'u' then", "kind == 'U' then"),
+        ("the guard: untracked", "blast_untracked", "repo/guard.lua", "      if name:sub(-1) ~= '/' then", "      if false then"),
+        ("the guard: untracked and not shown", "delete_untracked_unseen", "repo/guard.lua", "'--untracked-files=all', ", ""),
+        ("the guard: ignored", "delete_ignored_data scale_ignored_file", "repo/guard.lua", "kind == '!' then", "false then"),
+        (
+            "the guard: behind flags", "delete_skip_worktree delete_assume_unchanged", "repo/guard.lua",
+            "    look_behind_flags(found, roots, root, config)\n", "",
+        ),
+        (
+            "the guard: nested repositories", "delete_nested_repository blast_nested_in_ignored", "repo/guard.lua",
+            "    look_for_repositories(found, root, '')\n", "",
+        ),
+        (
+            "the guard: bare repositories", "delete_bare_in_ignored", "repo/guard.lua",
+            "rel ~= '' and is_bare_repository", "false and is_bare",
+        ),
+        (
+            "the guard: operations", "delete_rebase delete_cherry_pick", "repo/guard.lua",
+            "fs.lstat(admin .. '/' .. name) then", "false then",
+        ),
+        ("the guard: locked", "delete_locked", "repo/guard.lua", "  if why then", "  if false then"),
+        (
+            "the guard: locks of git", "delete_index_lock", "repo/guard.lua",
+            "    if entry.name:find '%.lock$' then", "    if false then",
+        ),
+        ("the guard: unreachable commits", "delete_detached", "repo/guard.lua", "  if count ~= '0' then", "  if false then"),
+        ("pins", "delete_detached delete_staged_only", "repo/trash.lua", "      pin(roots, admin, record)\n", ""),
+        ("pins of what is staged", "delete_staged_only", "repo/trash.lua", "  staged_objects(call, record.head, objects)\n", ""),
+        ("the administration directory in the trash", "delete_staged", "repo/trash.lua", "  move_admin(roots, record)\n", ""),
+    ],
+    "test_worktrees_kill": [
+        (
+            "cleaning up half-made worktrees", "killed_while_making", "repo/worktrees.lua",
+            "        clean_up(roots, entry)\n      end\n      out", "      end\n      out",
+        ),
+        ("finishing half-done removals", "killed_while_removing", "repo/worktrees.lua", "  trash.settle(roots)\n", ""),
+        (
+            "one maker of worktrees at a time", "many_at_once", "repo/meta.lua",
+            "  until lock\n", "  until true\n  lock = lock or fs.flock(file .. sys.getpid())\n",
+        ),
+    ],
+    "test_hostile_names": [
+        ("names of worktrees, hostile", "features_bases_and_branches", "repo/worktrees.lua", "  M.check_name(feature, 'feature')\n", ""),
+        (
+            "names of branches", "branches_that_git_has", "commands/import.lua", "  worktrees.check_name(name, 'branch')\n", "",
+        ),
+        ("no shell", "plans", "repo/gitcmd.lua", "      argv = argv,\n",
+         "      argv = { '/bin/sh', '-c', table.concat(argv, ' ') },\n"),
+        (
+            "where a worktree may lie", "a_repository_below_a_hostile_path", "repo/worktrees.lua", "  if dir:find '[\\r\\n]' then",
+            "  if false then",
+        ),
+    ],
+    "test_worktrees_plan": [
+        ("no hooks", "planted_programs_do_not_run", "repo/gitcmd.lua", "  'core.hooksPath=/dev/null', ", "  "),
+        ("no file system monitor", "planted_programs_do_not_run", "repo/gitcmd.lua", "'core.fsmonitor=false', ", ""),
+        ("no filters while looking", "planted_programs_do_not_run", "repo/guard.lua", "gitcmd.no_filters(roots, root)", "{}"),
+        (
+            "no GIT_* of the caller", "planted_programs_do_not_run", "repo/gitcmd.lua",
+            "name:sub(1, 4) ~= 'GIT_' or KEPT[name]", "true",
+        ),
+        (
+            "no git of the repository", "planted_programs_do_not_run", "repo/gitcmd.lua",
+            "sys.which('git', { avoid = roots.root })", "sys.which('git', {})",
+        ),
+        (
+            "locks of git are left alone", "locks_of_git_are_named_and_left_alone", "repo/gitcmd.lua",
+            "    local stat = require('envctl.host.fs').lstat(lock)", "    local stat = require('envctl.host.fs').unlink(lock) and nil",
+        ),
+        (
+            "links below the trees directory", "links_are_not_followed", "repo/worktrees.lua",
+            "      check_place(path.parent(tree.path))\n", "",
+        ),
+        ("names of worktrees", "odd_names", "repo/worktrees.lua", "  M.check_name(feature, 'feature')\n", ""),
+    ],
+}
+for _file, _cases in WORKTREES.items():
+    for _what, _tests, _path, _old, _new in _cases:
+        TEETH.append((_what, _file, _tests.split(), None, [(_path, _old, _new)]))
 
 # With this switched off the tests still pass: there is a second line behind the first.
 STILL_HOLDS = [

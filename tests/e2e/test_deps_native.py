@@ -8,8 +8,8 @@ import socket
 import subprocess
 import time
 
-from deps import Data, argvs, components, configure, files_with, get
-from lib import BIN, Proc, check, contains, equal, listens, main, test, wait_for
+from deps import APP, Data, argvs, components, configure, files_with, get
+from lib import BIN, PYTHON, Proc, check, contains, equal, listens, main, test, wait_for
 
 
 def backend_url(w, name="Main Backend"):
@@ -333,6 +333,23 @@ def shared_servers(w):
         w.envctl("stop", "--headless", "--project", "shop-1", rc=0)
         w.envctl("stop", "--headless", "--project", "shop-2", rc=0)
         check(not any(Proc.quick(p) for p in servers.values()), "they end with the last user")
+
+
+@test
+def a_worktree_that_fails_is_no_user_of_a_shared_server(w):
+    with Data(w):
+        fails = f"/bin/sh -c 'case $PWD in */2/*) exit 3 ;; esac; exec {PYTHON} -S -E {APP} --port {{port}}'"
+        configure(w, mode="TREES", postgres=False, ENVCTL_REDIS_SCOPE="shared", ENVCTL_BACKEND_START_CMD=fails)
+        for n in ("1", "2"):
+            w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
+        failed = w.envctl("start", "--trees", "--all", "--headless", "--json", rc=1).json()["error"]
+        equal(failed["where"], "shop-2/backend", "what failed")
+        state = w.saved_state()
+        equal(sorted(state["requirements"]), ["@shared", "shop-1"], "holders")
+        server = components(state, "@shared")["redis"]["pid"]
+        equal(get(backend_url(w, "shop-1 Backend"), "/incr"), "1", "the other one works")
+        w.envctl("stop", "--headless", "--project", "shop-1", rc=0)
+        check(not Proc.quick(server), "it ends with its last user")
 
 
 @test

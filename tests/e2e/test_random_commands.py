@@ -58,7 +58,6 @@ def try_one(w, words, cwd):
 
 @test(timeout=400)
 def nothing_that_is_typed_breaks_it(w):
-    w.allow_left.append(r"engine/repo-\w+/planning_selection\.json")
     w.services(backend="", extra="ENVCTL_API_START_CMD=true\n")
     w.write("todo/plans/group/one.md", "# one\n")
     w.write(".gitignore", "trees/\n")

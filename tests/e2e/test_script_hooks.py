@@ -41,7 +41,6 @@ def trees(w):
 
 @test
 def made_and_removed(w):
-    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
     prepare(w)
     refused = w.envctl("--headless", "--plan", "good", "--json", rc=1).json()["error"]
     equal((refused["code"], trees(w)), ("script_untrusted", []), "untrusted: nothing is made")

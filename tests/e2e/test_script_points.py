@@ -26,7 +26,6 @@ WORKTREES = """
 
 @test(timeout=120)
 def worktrees_are_named_and_filled_by_scripts(w):
-    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
     w.services(backend="", TREES_FRONTEND_ENABLE=False)
     w.write("todo/plans/web/checkout.md", "# Checkout\n")
     w.write(".gitignore", ".envctl\nlocal.cfg\n")
@@ -57,7 +56,6 @@ def worktrees_are_named_and_filled_by_scripts(w):
 
 @test(timeout=60)
 def names_and_files_that_cannot_be(w):
-    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
     w.services(backend="", TREES_STARTUP_ENABLE=False)
     w.write("todo/plans/web/cart.md", "# Cart\n")
     w.commit()

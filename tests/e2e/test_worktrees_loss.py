@@ -222,12 +222,21 @@ def everything(w, t):
     }
 
 
-def refused_then_forced_then_recovered(w, state, reason, command):
+# Every command that takes a worktree away.
+WAYS = {
+    "delete": ["delete-worktree", "web_x-1"],
+    "blast": ["blast-worktree", "web_x-1"],
+    "scale": ["--plan", "--count", "x=0", "--keep-plan"],
+}
+
+
+def refused_then_forced_then_recovered(w, state, reason, way):
+    command = [*WAYS[way], "--json", "--headless"]
     prepare(w)
     t = make(w)
     state(w, t)
     before = everything(w, t)
-    result = w.envctl(command, "web_x-1", "--json", "--headless")
+    result = w.envctl(*command)
     if reason:
         equal(result.rc, 1, f"{state.__name__}: refused\n{result}")
         error = result.json()["error"]
@@ -236,7 +245,7 @@ def refused_then_forced_then_recovered(w, state, reason, command):
         check(reason in found, f"{state.__name__}: {reason} is not among {found}")
         check(found[reason]["count"] >= 1 and found[reason]["sample"], "count and sample")
         equal(everything(w, t), before, "a refusal changes nothing")
-        result = w.envctl(command, "web_x-1", "--json", "--headless", "--force", rc=0)
+        result = w.envctl(*command, "--force", rc=0)
     else:
         equal(result.rc, 0, f"{state.__name__}: removed\n{result}")
     removed = result.json()["removed"][0]
@@ -259,16 +268,34 @@ def refused_then_forced_then_recovered(w, state, reason, command):
 
 
 def register(state, reason):
-    for command in ("delete-worktree", "blast-worktree"):
-        def run(w, command=command):
-            refused_then_forced_then_recovered(w, state, reason, command)
+    for way in WAYS:
+        def run(w, way=way):
+            refused_then_forced_then_recovered(w, state, reason, way)
 
-        run.__name__ = f"{command.split('-', maxsplit=1)[0]}_{state.__name__}"
+        run.__name__ = f"{way}_{state.__name__}"
         test(run, timeout=90)
 
 
 for s, r in STATES.items():
     register(s, r)
+
+
+@test
+def making_a_tree_anew_is_a_removal_too(w):
+    prepare(w)
+    t = make(w)
+    for state in (modified, untracked, ignored_file):
+        state(w, t)
+    before = everything(w, t)
+    anew = ["start", "--headless", "--setup-worktree", "web_x", "1", "--recreate-existing-worktree", "--json"]
+    error = w.envctl(*anew, rc=1).json()["error"]
+    equal([r["reason"] for r in error["reasons"]], ["modified", "untracked", "ignored"], "refused")
+    equal(everything(w, t), before, "a refusal changes nothing")
+    id = w.envctl(*anew, "--force", rc=0).json()["removed"][0]["id"]
+    equal((t / "a.txt").read_text(), "one\ntwo\nthree\n", "a new tree in its place")
+    w.envctl("recover", id, "--to", "../old", rc=0)
+    (w.base / "old/.git").write_text((t / ".git").read_text())  # the one thing that says where it lies
+    equal(tree_hash(w.base / "old"), before["tree"], "the old one, to the byte")
 
 
 @test(timeout=120)

@@ -6,11 +6,10 @@ import shutil
 import subprocess
 import urllib.request
 
-from lib import check, contains, equal, main, test
+from lib import BIN, Skipped, check, contains, equal, main, test
 
 
 def prepare(w, startup=True, **options):
-    w.allow_left.append(r"engine/repo-[0-9a-f]{12}/planning_selection\.json")
     w.services(backend="", TREES_FRONTEND_ENABLE=False, TREES_STARTUP_ENABLE=startup, **options)
     for name in ("web/checkout", "web/cart", "api/login"):
         w.write(f"todo/plans/{name}.md", f"# {name}\n\nBuild it.\n")
@@ -261,7 +260,13 @@ def planted_programs_do_not_run(w):
     tree = w.repo / "trees/web_checkout/1"
     (tree / "a.txt").write_text("two\n")
     os.utime(tree / "a.txt")
-    w.envctl("list-trees", "--json", rc=0, env=env)
+    for command in (
+        "list-trees", "list-trees --status", "list-targets --trees", "list-commands", "explain-startup", "explain-startup --plan login",
+        "show-config", "show-state", "endpoints", "ports", "health", "errors", "logs --all", "doctor --repo", "recover", "gc --dry-run",
+        "delete-worktree web_checkout-1 --dry-run",
+    ):
+        w.envctl(*command.split(), "--json", env=env)
+        equal(sorted(p.name for p in marks.iterdir()), [], f"what {command} ran")
     equal(w.envctl("delete-worktree", "web_checkout-1", "--json", rc=1, env=env).json()["error"]["code"], "worktree_dirty", "code")
     w.envctl("delete-worktree", "web_checkout-1", "--force", "--headless", rc=0, env=env)
     w.envctl("recover", "web_checkout-1", rc=0, env=env)
@@ -294,6 +299,56 @@ def locks_of_git_are_named_and_left_alone(w):
     packed.unlink()
     w.envctl("recover", "web_checkout-1", rc=0)
     equal(w.git("-C", "trees/web_checkout/1", "status", "--porcelain"), "", "clean")
+
+
+@test
+def a_repository_of_another_user(w):
+    if os.geteuid() != 0:
+        raise Skipped("only root can give a directory away")
+    prepare(w, startup=False)
+    os.chown(w.repo, 65534, 65534)
+    os.chown(w.repo / ".git", 65534, 65534)
+    equal(trees(w), {}, "looking needs no git")
+    error = w.envctl("--headless", "--plan", "checkout", "--json", rc=1).json()["error"]
+    contains(error["message"], f"dubious ownership in repository at '{w.repo}'", "what is wrong")
+    contains(error["hint"], f"safe.directory {w.repo}", "and what to do")
+    check(not (w.repo / "trees/web_checkout").exists(), "no half tree")
+    for path in (w.repo, w.repo / ".git"):
+        os.chown(path, 0, 0)
+    w.envctl("--headless", "--plan", "checkout", rc=0)
+
+
+@test
+def a_bare_repository_inside(w):
+    """Somebody else's repository among the files: its configuration is not ours."""
+    prepare(w, startup=False)
+    inner = w.repo / "vendor/mirror.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(inner)], env=w.env, check=True)
+    for command in (["list-trees"], ["explain-startup"], ["--headless", "--plan", "checkout"], ["stop-all"]):
+        error = w.envctl(*command, "--json", cwd=inner, rc=1).json()["error"]
+        equal(error["code"], "not_a_repository", command[0])
+        contains(error["message"], str(inner), "named")
+    equal(sorted(p.name for p in inner.iterdir()), sorted(["HEAD", "branches", "config", "description", "hooks", "info", "objects",
+                                                           "refs"]), "nothing of ours in it")
+    w.envctl("--headless", "--plan", "checkout", cwd=w.repo / "vendor", rc=0)
+
+
+@test(timeout=120)
+def a_list_costs_the_same_for_each_worktree(w):
+    """R33, without a clock: no program is run for it, and twice the worktrees are at most twice the system calls."""
+    prepare(w, startup=False)
+    trace = w.base / "trace"
+
+    def calls(count):
+        w.envctl("--headless", "--plan", "--count", f"checkout={count}", rc=0)
+        w.run("strace", "-f", "-qq", "-o", str(trace), BIN, "list-trees", "--json", rc=0)
+        lines = trace.read_text(errors="replace").splitlines()
+        trace.unlink()
+        equal(sum("execve(" in line for line in lines), 1, "programs")
+        return len(lines)
+
+    few, some, many = calls(1), calls(11), calls(21)
+    check(many - some <= 1.1 * (some - few), f"system calls for 1, 11 and 21: {few}, {some}, {many}")
 
 
 @test

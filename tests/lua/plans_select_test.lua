@@ -101,4 +101,45 @@ function M.test_branches_are_names_too()
   lu.assertEquals(got[1], { 'feature-login' })
 end
 
+
+function M.test_what_an_answer_to_the_menu_means()
+  local plans = {
+    { id = 'web/cart.md', feature = 'web_cart' }, { id = 'web/a b.md', feature = 'web_a_b' },
+    { id = 'api/cart.md', feature = 'api_cart' },
+  }
+  for text, wanted in pairs {
+    ['1'] = { args = { 'web/cart.md' }, counts = {} },
+    ['2=3, 1'] = { args = { 'web/cart.md' }, counts = { 'web/a b.md=3' } },
+    ['api_cart api/cart=0'] = { args = { 'api/cart.md' }, counts = { 'api/cart.md=0' } },
+    ['4'] = 'there is no plan 4', ['0'] = 'there is no plan 0', ['nope=2'] = 'there is no plan nope',
+    ['cart'] = 'cart fits web/cart.md, api/cart.md',
+  } do
+    local answer, why = require('envctl.plan.plan_selection').answer(text, plans)
+    lu.assertEquals(answer or why, wanted, text)
+  end
+end
+
+function M.test_what_an_answer_about_worktrees_means()
+  local known = { 'web_cart-1', 'web_cart-2', 'api-1' }
+  local answer = require('envctl.plan.selection').answer
+  for text, wanted in pairs {
+    [''] = { 'api-1' }, ['3, 1'] = { 'web_cart-1', 'api-1' }, ['all'] = known, ['api'] = { 'api-1' },
+    ['1 1 web_cart-1'] = { 'web_cart-1' }, ['9'] = 'there is no 9', ['web'] = 'web fits web_cart-1, web_cart-2',
+  } do
+    local chosen, why = answer(text, known, { 'api-1' })
+    lu.assertEquals(chosen or why, wanted, text)
+  end
+end
+
+function M.test_a_choice_begins_with_what_ran_else_with_the_last_choice()
+  local preselected = require('envctl.plan.selection').preselected
+  local trees = { { name = 'a' }, { name = 'b' }, { name = 'c' } }
+  local function of_plans()
+    return { 'plans' }
+  end
+  lu.assertEquals(preselected(trees, { c = true, gone = true }, { 'a' }, of_plans), { 'c' })
+  lu.assertEquals(preselected(trees, { gone = true }, { 'b', 'a', 'gone' }, of_plans), { 'a', 'b' })
+  lu.assertEquals(preselected(trees, {}, { 'gone' }, of_plans), { 'plans' })
+end
+
 return M

@@ -138,6 +138,21 @@ function M.test_documents_of_a_saved_state()
   fixture.clean()
 end
 
+-- Each choice is remembered beside the other.
+function M.test_the_memory_of_choices()
+  local selection = require 'envctl.state.selection'
+  local repo = fixture.repo { ['.envctl'] = '' }
+  local paths = fixture.context({ 'show-state' }, repo.root).paths
+  lu.assertEquals(selection.read(paths), { counts = {}, projects = {} })
+  selection.remember(paths, { counts = { ['web/a.md'] = 2 } })
+  selection.remember(paths, { projects = { 'web_a-1' } })
+  lu.assertEquals(selection.read(paths), { counts = { ['web/a.md'] = 2 }, projects = { 'web_a-1' } })
+  fits(json.decode(assert(fs.read(selection.file(paths)))))
+  fixture.write(selection.file(paths), '{"selected_counts": [1], "selected_projects": {"a": 1}')
+  lu.assertEquals(selection.read(paths), { counts = {}, projects = {} })
+  fixture.clean()
+end
+
 function M.test_errors()
   local err = require 'envctl.err'
   local e = err.new('port_taken', 'port 1 is taken', { hint = 'h', where = '.envctl:1', data = { pid = 1 } })

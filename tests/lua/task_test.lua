@@ -122,4 +122,54 @@ function M.test_channel_keeps_order()
   lu.assertEquals(got, { 1, 2, 3 })
 end
 
+function M.test_slots_are_a_budget()
+  local running, most, done = 0, 0, {}
+  task.main(function()
+    local take = task.slots(2)
+    task.scope(function(s)
+      for i = 1, 5 do
+        s:spawn(function()
+          local slot <close> = take() -- luacheck: ignore 211
+          running = running + 1
+          most = math.max(most, running)
+          task.sleep(1)
+          running = running - 1
+          done[#done + 1] = i
+        end)
+      end
+    end)
+  end)
+  lu.assertEquals({ most, #done }, { 2, 5 })
+end
+
+-- Whoever waits, was just granted a slot, or holds one when its scope is cancelled: no slot is lost, and nobody starts any more.
+function M.test_slots_come_back_from_what_is_cancelled()
+  task.main(function()
+    local take, entered = task.slots(1), {}
+    for _, when in ipairs { 'waiting', 'granted' } do
+      pcall(task.scope, function(s)
+        local first = take()
+        for i = 1, 3 do
+          s:spawn(function()
+            local slot <close> = take() -- luacheck: ignore 211
+            entered[#entered + 1] = i
+          end)
+        end
+        local giving <close> = when == 'waiting' and first or nil -- luacheck: ignore 211
+        if when == 'granted' then
+          getmetatable(first).__close()
+        end
+        err.raise('boom', 'it broke')
+      end)
+      lu.assertEquals(entered, {})
+      local got = task.timeout(1000, function()
+        local slot <close> = take() -- luacheck: ignore 211
+        return true
+      end)
+      lu.assertTrue(got)
+    end
+  end)
+  lu.assertEquals(loop.handles(), 0)
+end
+
 return M

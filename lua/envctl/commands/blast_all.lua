@@ -31,7 +31,7 @@ local function saved_of(ctx)
     paths.state_file, paths.scope_dir .. '/run_state.json', paths.scope_dir .. '/runtime_map.json',
     paths.scope_dir .. '/ports_manifest.json', paths.scope_dir .. '/error_report.json',
     paths.scope_dir .. '/events.jsonl', paths.scope_dir .. '/runs', paths.durable_scope .. '/prepared',
-    paths.durable_scope .. '/planning_selection.json',
+    require('envctl.state.selection').file(paths),
   } do
     if fs.lstat(path) then
       out[#out + 1] = path
@@ -120,9 +120,7 @@ local function confirmed(ctx, lines)
   for _, line in ipairs(lines) do
     sys.write(1, 'would ' .. require('envctl.ui.clean').text(line) .. '\n')
   end
-  sys.write(1, 'Really? [y/N] ')
-  local answer = (sys.read_line() or ''):lower()
-  return answer == 'y' or answer == 'yes'
+  return require('envctl.ui.choose').yes 'Really?'
 end
 
 local function clear(ctx, plan)

@@ -107,9 +107,7 @@ local function confirmed(ctx, looked, data)
   for _, line in ipairs(lines) do
     sys.write(1, 'The data of ' .. require('envctl.ui.clean').text(line) .. ' is deleted for good.\n')
   end
-  sys.write(1, 'Move ' .. (#looked == 1 and 'it' or 'them') .. ' to the trash? [y/N] ')
-  local answer = (sys.read_line() or ''):lower()
-  return answer == 'y' or answer == 'yes'
+  return require('envctl.ui.choose').yes('Move ' .. (#looked == 1 and 'it' or 'them') .. ' to the trash?')
 end
 
 local function report(ctx, removed, stopped)

@@ -28,9 +28,7 @@ local function confirm(ctx, records)
       hint = 'see them with --dry-run, then give --yes',
     })
   end
-  sys.write(1, 'Delete them for good? [y/N] ')
-  local answer = (sys.read_line() or ''):lower()
-  return answer == 'y' or answer == 'yes'
+  return require('envctl.ui.choose').yes 'Delete them for good?'
 end
 
 ---@param ctx envctl.Context

@@ -81,22 +81,20 @@ local function recorded(ctx)
 end
 
 local function preselected(ctx, mode, projects, state)
-  local chosen = {}
+  local trees, chosen = {}, {}
   if mode ~= 'trees' then
     return chosen
   end
-  local any = false
-  for _, project in ipairs(projects) do
-    local p = state[project.name]
-    if p and p.mode == 'trees' then
-      chosen[project.name], any = true, true
-    end
+  for name, p in pairs(state) do
+    trees[name] = p.mode == 'trees' or nil
   end
-  if not any and #projects > 0 then
+  local remembered = require('envctl.state.selection').read(ctx.paths).projects
+  local list = require('envctl.plan.selection').preselected(projects, trees, remembered, function()
     local plans = require 'envctl.repo.plans'
-    for _, name in ipairs(plans.projects_of(plans.list(ctx.roots, ctx.settings), projects)) do
-      chosen[name] = true
-    end
+    return plans.projects_of(plans.list(ctx.roots, ctx.settings), projects)
+  end)
+  for _, name in ipairs(list) do
+    chosen[name] = true
   end
   return chosen
 end

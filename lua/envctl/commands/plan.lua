@@ -46,6 +46,46 @@ local function pull_requests(ctx, run)
   return run and pr.run(ctx)
 end
 
+-- Asks how many worktrees of which plan, and takes the answer for what the command line says. False when nothing was chosen.
+local function choose(ctx, facts)
+  local counts = require('envctl.state.selection').read(ctx.paths).counts
+  local plan_selection = require 'envctl.plan.plan_selection'
+  local plans, choices, default = require('envctl.repo.plans').list(ctx.roots, ctx.settings), {}, {}
+  for i, plan in ipairs(plans) do
+    local there, last = #plan_selection.trees_of(plan.feature, facts.discovered), counts[plan.id] or 0
+    local note = there > 0 and 'there: ' .. there or last > 0 and 'last time: ' .. last or nil
+    choices[i] = { name = plan.id, note = note, marked = note ~= nil }
+    for _ = 1, there > 0 and 1 or last do
+      default[#default + 1] = plan.id
+    end
+  end
+  local question = 'Which, and how many of each? Numbers or names, `2=3` for exactly three'
+  local chosen = require('envctl.ui.choose').from('Plans:', choices, question, function(text)
+    if text == '' then
+      return { args = default, counts = {} }
+    end
+    return plan_selection.answer(text, plans)
+  end)
+  if chosen then
+    ctx.route.args, ctx.route.flags.count = chosen.args, #chosen.counts > 0 and chosen.counts or nil
+  end
+  return chosen ~= nil
+end
+
+-- Before a choice made by hand takes worktrees away, it is said which.
+local function agreed(ctx, selection)
+  if #(selection.remove or {}) == 0 then
+    return true
+  end
+  require('envctl.repo.sync').check(ctx, selection)
+  local names = {}
+  for i, project in ipairs(selection.remove) do
+    names[i] = project.name
+  end
+  local what = require('envctl.util.names').listed(names)
+  return require('envctl.ui.choose').yes('Stop ' .. what .. ' and move to the trash?')
+end
+
 ---@param ctx envctl.Context
 ---@return integer exit code
 function M.run(ctx)
@@ -55,8 +95,19 @@ function M.run(ctx)
     session:require_trust() -- before anything is made
   end
   require('envctl.repo.worktrees').settle_pending(ctx)
-  local facts, document = require('envctl.facts').plan(ctx, { command = ctx.route.command })
-  raise_blockers(document)
+  local function look()
+    local facts, document = require('envctl.facts').plan(ctx, { command = ctx.route.command })
+    raise_blockers(document)
+    return facts
+  end
+  local facts = look()
+  if facts.selection.reason == 'interactive_plan_selector' and choose(ctx, facts) then
+    facts = look()
+    if not agreed(ctx, facts.selection) then
+      ctx.out.text 'Nothing was changed.'
+      return 1
+    end
+  end
   if facts.selection.required then
     err.raise('target_required', 'no plan is selected', {
       hint = facts.selection.message or 'name what to plan: envctl --plan SELECTOR',

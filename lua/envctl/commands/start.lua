@@ -3,7 +3,8 @@ local err = require 'envctl.err'
 
 local M = {}
 
-local MAX_REPLANS = 5
+-- Each of them means that somebody else took a port meanwhile.
+local MAX_REPLANS = 20
 
 local function raise_blockers(document)
   local blockers = document.blockers or {}
@@ -22,21 +23,77 @@ local function base_env(ctx)
   return require('envctl.host.sys').environ()
 end
 
+-- What of the plan could not be started while the rest was, as one error.
+local function failure_of(result)
+  local failures = {}
+  for i, e in ipairs(result.failures) do
+    failures[i] = err.from_table(e)
+  end
+  result.failures = nil
+  if #failures == 0 then
+    return nil
+  end
+  local failure = err.join(failures, require('envctl.util.json').null)
+  failure.data = failure.data or {}
+  failure.data.services = result.services
+  return failure
+end
+
+-- Asks which worktrees, and takes the answer for what the command line says.
+local function choose(ctx, facts)
+  local selection, marked = require 'envctl.plan.selection', {}
+  for _, name in ipairs(facts.selection.preselected) do
+    marked[name] = true
+  end
+  local choices, known = {}, {}
+  for i, p in ipairs(facts.discovered) do
+    known[i] = p.name
+    choices[i] = { name = p.name, note = p.branch ~= p.name and p.branch or nil, marked = marked[p.name] }
+  end
+  local question = 'Start which? Numbers or names, `all`'
+  local chosen = #choices > 0 and require('envctl.ui.choose').from('Worktrees:', choices, question, function(text)
+    return selection.answer(text, known, facts.selection.preselected)
+  end)
+  if not chosen then
+    err.raise('target_required', 'no worktree is selected', {
+      hint = 'name one: envctl start --trees --project NAME, or make one: envctl --plan',
+    })
+  end
+  ctx.route.projects = chosen
+  return chosen
+end
+
 --- Plans and applies; a plan that the world overtook meanwhile (a port was taken) is made again.
+---@return table? result nil when there was nothing to start
+---@return table document
+---@return envctl.Err? failure of some projects; raised when it is everything
 local function apply(ctx, view)
   local facts = require 'envctl.facts'
   local client = require 'envctl.keeper.client'
   local task = require 'envctl.task'
+  local chosen
   for attempt = 1, MAX_REPLANS do
-    local _, document, secrets = facts.plan(ctx, { command = ctx.route.command })
+    local turn <close> = attempt > 1 and require('envctl.state.ports_table').turn(ctx.paths) or nil
+    local found, document, secrets = facts.plan(ctx, { command = ctx.route.command })
+    if found.selection.required and not found.headless then
+      chosen = choose(ctx, found)
+      document, secrets = select(2, facts.plan(ctx, { command = ctx.route.command }))
+    end
     raise_blockers(document)
     if type(document.plan) ~= 'table' then -- null: there is nothing to run
       return nil, document
     end
-    for _, warning in ipairs(document.warnings or {}) do
-      ctx.out.note('envctl: ' .. warning.message)
+    local ready, warnings = {}, document.warnings or {}
+    -- With the first word of the keeper the ports are reserved, and the plan stands.
+    local function stands()
+      if turn then
+        turn:close()
+      end
+      for _, warning in ipairs(warnings) do
+        ctx.out.note('envctl: ' .. warning.message)
+      end
+      warnings = {}
     end
-    local ready = {}
     require('envctl.script.hooks').before_start(ctx, document.plan)
     local ok, result = task.try(client.request, ctx, {
       op = 'apply',
@@ -45,74 +102,32 @@ local function apply(ctx, view)
       plan = document.plan,
       secrets = secrets,
       env = base_env(ctx),
+      projects_at_once = document.parallel_trees.workers,
       one_by_one = ctx.settings:get 'ENVCTL_SERVICE_PREP_PARALLEL' == false or nil,
       dependencies_at_once = ctx.settings:get 'ENVCTL_REQUIREMENTS_PARALLEL' == false and 1
         or ctx.settings:get 'ENVCTL_REQUIREMENTS_PARALLEL_MAX',
     }, function(event)
+      stands()
       if event.phase == 'ready' then
         ready[#ready + 1] = event
       end
       view.event(event)
     end)
+    local stale = not ok and result.code == 'plan_stale' and attempt < MAX_REPLANS
+    if not stale then
+      stands()
+    end
     if ok then
+      if chosen then
+        require('envctl.state.selection').remember(ctx.paths, { projects = chosen })
+      end
       require('envctl.script.hooks').after_start(ctx, document.plan, ready)
-      return result, document
+      return result, document, failure_of(result)
     end
-    if result.code ~= 'plan_stale' or attempt == MAX_REPLANS then
-      return nil, document, result
-    end
-  end
-end
-
--- Names of the other projects, when a failure is that of one project among several worktrees.
-local function without_failed(document, failure)
-  local failed = failure.where and failure.where:match '^(.+)/[^/]*$'
-  local others, found = {}, false
-  for _, project in ipairs(document.mode == 'trees' and document.plan.projects or {}) do
-    if project.name == failed then
-      found = true
-    else
-      others[#others + 1] = project.name
+    if not stale then
+      error(result, 0)
     end
   end
-  return found and #others > 0 and others or nil
-end
-
---- One worktree that fails does not take the others down: they are started without it, and its failure is raised afterwards.
-local function apply_all(ctx, view)
-  local failures = {}
-  while true do
-    local result, document, failure = apply(ctx, view)
-    if not failure then
-      return result, document, failures
-    end
-    failures[#failures + 1] = failure
-    local others = without_failed(document, failure)
-    if not others then
-      return nil, document, failures
-    end
-    ctx.route.projects, ctx.route.args, ctx.route.flags.all = others, {}, nil
-    ctx.out.note('envctl: ' .. failure.message .. '; going on with ' .. table.concat(others, ', '))
-  end
-end
-
--- All that failed, as one error.
-local function raise_failures(failures, result)
-  local first = failures[1]
-  first.data = first.data or {}
-  if result then
-    first.data.services = result.services
-  end
-  if #failures > 1 then
-    local json = require 'envctl.util.json'
-    local list = json.array {}
-    for i, e in ipairs(failures) do
-      list[i] = err.to_table(e, json.null)
-    end
-    first.data.failures = list
-    first.message = first.message .. string.format(' (and %d more)', #failures - 1)
-  end
-  error(first, 0)
 end
 
 -- Why a plan is empty: what was found, and why it is left alone.
@@ -142,6 +157,7 @@ end
 
 local function summary(ctx, result, plan_document)
   local json = require 'envctl.util.json'
+  local UP = require('envctl.resume.observe').UP
   local out = ctx.out
   if out.is_json then
     local document = {
@@ -160,11 +176,12 @@ local function summary(ctx, result, plan_document)
   out.text('run_id: ' .. result.run_id)
   local order, projects = {}, {}
   for _, s in ipairs(result.services) do
-    if not projects[s.project] then
+    local up = UP[s.status]
+    if up and not projects[s.project] then
       projects[s.project] = {}
       order[#order + 1] = s.project
     end
-    if s.port ~= json.null then
+    if up and s.port ~= json.null then
       table.insert(projects[s.project], s.service .. '=' .. s.port)
     end
   end
@@ -172,7 +189,7 @@ local function summary(ctx, result, plan_document)
     out.text('Services ready for ' .. project .. ': ' .. table.concat(projects[project], ' '))
   end
   for _, s in ipairs(result.services) do
-    if s.url ~= json.null then
+    if UP[s.status] and s.url ~= json.null then
       out.text('- ' .. s.name .. ': ' .. s.url)
     end
   end
@@ -192,13 +209,13 @@ function M.run(ctx)
     require('envctl.repo.worktrees').settle_pending(ctx) -- a half-made worktree is none
   end
   local view = require('envctl.ui.progress').new(ctx)
-  local result, document, failures
+  local result, document, failure
   do
     local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
-    result, document, failures = apply_all(ctx, view)
+    result, document, failure = apply(ctx, view)
   end
-  if #failures > 0 and (not result or ctx.out.is_json) then
-    raise_failures(failures, result)
+  if failure and ctx.out.is_json then
+    error(failure, 0)
   elseif not result then
     local reason = nothing_reason(document)
     if ctx.out.is_json then
@@ -218,8 +235,8 @@ function M.run(ctx)
     tell_actions(ctx, document)
   end
   summary(ctx, result, document)
-  if #failures > 0 then
-    raise_failures(failures, result)
+  if failure then
+    error(failure, 0)
   end
   return 0
 end

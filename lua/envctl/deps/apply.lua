@@ -17,8 +17,8 @@ local M = {}
 
 local SHARED = require('envctl.deps.plan').SHARED
 
--- Starting a database is work for the whole machine.
-local AT_ONCE = 4
+-- At most this many at once, of all projects together: starting a database is work for the whole machine.
+M.AT_ONCE = 4
 
 local PROBE_MS = 3000
 
@@ -69,7 +69,6 @@ end
 -- One that is not there ends the start, or is only said where it is not required (ENVCTL_REQUIREMENTS_STRICT=false).
 local function report_failure(op, project, plan, e)
   e.where = e.where or names.short(project.name, plan.id)
-  op.errors[#op.errors + 1] = e
   op.progress { project = project.name, service = plan.id, phase = 'failed', message = e.message }
   op.world:emit('requirements.failure', { project = project.name, service = plan.id }, {
     code = e.code, message = e.message,
@@ -77,6 +76,7 @@ local function report_failure(op, project, plan, e)
   if plan.required then
     error(e, 0)
   end
+  op.errors[#op.errors + 1] = e
 end
 
 -- Gives a project its part of a shared server.
@@ -145,21 +145,6 @@ local function external_record(project, plan)
   }
 end
 
--- Runs fn over items, a few at once; the first failure is raised after the others were cancelled.
-local function each_at_once(items, limit, fn)
-  local next_item = 0
-  task.scope(function(s)
-    for _ = 1, math.min(limit, #items) do
-      s:spawn(function()
-        while next_item < #items do
-          next_item = next_item + 1
-          fn(items[next_item])
-        end
-      end)
-    end
-  end)
-end
-
 -- What has to be there before something else comes before it.
 local function layers_of(todo)
   local by_number, out = {}, {}
@@ -182,19 +167,18 @@ local function failed(op, d, e)
   end
 end
 
---- Starts what the plan wants, before any service. Awaits; raises the first failure.
+--- Ends what is not planned any more and holds the ports of what will be started. Awaits.
 ---@param op table
-function M.start(op)
+function M.begin(op)
   end_old(op)
-  op.started_dependencies = {}
-  local todo, users = {}, {}
   for _, project in ipairs(holders_of(op.plan)) do
-    for _, plan in ipairs(project.dependencies or {}) do
+    local todo, shares, external = {}, {}, {}
+    op.dependencies[project.name] = { todo = todo, shares = shares, external = external }
+    for _, plan in ipairs(op.failures[project.name] and {} or project.dependencies or {}) do
       if plan.scope == 'shared' and project.name ~= SHARED then
-        users[#users + 1] = { project = project, plan = plan }
+        shares[#shares + 1] = plan
       elseif plan.provider == 'external' then
-        look_at_external(op, project, plan)
-        launch.requirement(op.world, project.name).components[plan.id] = external_record(project, plan)
+        external[#external + 1] = plan
       elseif RUNS[plan.provider] and plan.action ~= 'keep' then
         local d = launch.new(op, project, plan)
         launch.hold_ports(op, d)
@@ -205,18 +189,34 @@ function M.start(op)
       end
     end
   end
-  for _, layer in ipairs(layers_of(todo)) do
-    each_at_once(layer, op.dependencies_at_once or AT_ONCE, function(d)
-      local ok, e = task.try(launch.start, op, d)
-      if not ok then
-        failed(op, d, e)
+end
+
+--- Starts what a project wants before its services. Awaits; raises the first failure, after the others were cancelled.
+---@param op table
+---@param project table of the plan, or the holder of what is shared
+function M.start(op, project)
+  local mine = op.dependencies[project.name]
+  for _, plan in ipairs(mine.external) do
+    look_at_external(op, project, plan)
+    launch.requirement(op.world, project.name).components[plan.id] = external_record(project, plan)
+  end
+  for _, layer in ipairs(layers_of(mine.todo)) do
+    task.scope(function(s)
+      for _, d in ipairs(layer) do
+        s:spawn(function()
+          local slot <close> = op.dependency_slot() -- luacheck: ignore 211
+          local ok, e = task.try(launch.start, op, d)
+          if not ok then
+            failed(op, d, e)
+          end
+        end)
       end
     end)
   end
-  for _, user in ipairs(users) do
-    share(op, user.project, user.plan)
+  for _, plan in ipairs(mine.shares) do
+    share(op, project, plan)
   end
-  if #todo + #users > 0 then
+  if #mine.todo + #mine.shares > 0 then
     op.world:save(true)
   end
 end
@@ -257,17 +257,36 @@ function M.adopt(world)
   end
 end
 
+local function runs(world, project)
+  local UP = require('envctl.resume.observe').UP
+  for _, record in pairs(world.doc.services) do
+    if record.project == project and UP[record.status] then
+      return true
+    end
+  end
+  return false
+end
+
 --- Undoes what this operation started. Awaits.
 ---@param op table
-function M.rollback(op)
+---@param project string? of this project only
+function M.rollback(op, project)
   local records = {}
-  for _, svc in ipairs(op.started_dependencies or {}) do
-    if op.world.running[svc.record.name] == svc then
+  for _, svc in ipairs(op.started_dependencies) do
+    if op.world.running[svc.record.name] == svc and (not project or svc.record.project == project) then
       records[#records + 1] = svc.record
     end
   end
   if #records > 0 then
     ending.records(op.world, records, op.on_phase)
+  end
+  -- A project of which nothing runs is no user of a shared server, which ends with its last one.
+  for name, mine in pairs(op.dependencies) do
+    if (not project or name == project) and not runs(op.world, name) then
+      for _, plan in ipairs(mine.shares) do
+        ending.remove(op.world, { name = names.short(name, plan.id), project = name, id = plan.id })
+      end
+    end
   end
 end
 

@@ -39,6 +39,43 @@ local function each_service(plan, fn)
   end
 end
 
+-- Ends what this operation started of a project (nil: of all). Records stay, so that logs, errors and show-state can speak about
+-- them. Awaits.
+local function undo(op, project)
+  prepare.rollback(op, project)
+  local world, records, by_name = op.world, {}, {}
+  for _, svc in ipairs(op.started) do
+    if world.running[svc.record.name] == svc and (not project or svc.record.project == project) then
+      svc.ending = true
+      records[#records + 1] = svc.record
+      by_name[svc.record.name] = svc
+    end
+  end
+  for _, result in ipairs(ending.stop(records, op.on_phase)) do
+    local svc = by_name[result.name]
+    if result.stopped then
+      svc.record.status = (svc.exited and not result.was_alive) and 'exited' or 'stopped'
+      svc.process:close()
+      world.running[result.name] = nil
+    else
+      svc.record.status = 'unknown'
+    end
+  end
+  deps.rollback(op, project)
+end
+
+-- Gives one project of the plan up: what was started of it is undone, the others go on. Awaits.
+local function give_up(op, name, failure)
+  op.failures[name] = failure
+  op.errors[#op.errors + 1] = failure
+  local service = failure.where and failure.where:match '[^/]*$' or ''
+  op.progress { project = name, service = service, phase = 'failed', message = failure.message }
+  op.world:emit('startup.project.failed', { project = name }, { code = failure.code, message = failure.message })
+  op.world:log_failure('cannot start ' .. name, failure)
+  undo(op, name)
+  op.world:save(false)
+end
+
 local function absolute(root, dir)
   if not dir or dir == '.' or dir == '' then
     return root
@@ -57,15 +94,24 @@ local function actions_of(plan)
   return by_name
 end
 
---- A plan that would start something refuses to run over a record whose truth is unknown.
-local function check_unknown(world, actions)
-  for name, action in pairs(actions) do
-    local record = world.doc and world.doc.services[name]
-    if record and record.status == 'unknown' and action ~= 'keep' then
-      err.raise('state_unknown', name .. ': it cannot be told whether it still runs', {
+--- Nothing is started in a project over a record whose truth is unknown.
+local function check_unknown(op)
+  local planned = {}
+  for _, project in ipairs(op.plan.projects) do
+    planned[project.name] = true
+  end
+  for _, a in ipairs(op.plan.actions or {}) do
+    local name = names.display(a.project, a.service)
+    local record = not a.dependency and op.world.doc and op.world.doc.services[name]
+    if record and record.status == 'unknown' and a.action ~= 'keep' and not op.failures[a.project] then
+      local e = err.new('state_unknown', name .. ': it cannot be told whether it still runs', {
         hint = 'run `envctl stop-all` first',
-        where = record.project .. '/' .. record.service,
+        where = names.short(a.project, a.service),
       })
+      if not planned[a.project] then
+        error(e, 0)
+      end
+      give_up(op, a.project, e)
     end
   end
 end
@@ -384,14 +430,14 @@ local function start_layer(op, items)
   local first
   for i, item in ipairs(items) do
     local e = failures[i]
-    if e then
+    if e and item.service.critical == false then
+      ending.stop { item.svc.record }
+      item.svc.record.status = 'exited'
+    elseif e and not first then
+      first = e
+    end
+    if e and e ~= first then
       op.errors[#op.errors + 1] = e
-      if item.service.critical ~= false then
-        first = first or e
-      else
-        ending.stop { item.svc.record }
-        item.svc.record.status = 'exited'
-      end
     end
   end
   op.world:save(true)
@@ -422,7 +468,7 @@ local function end_old(op, actions)
   local records = {}
   for name, record in pairs(op.world.doc and op.world.doc.services or {}) do
     local action = actions[name]
-    if ENDS[action] then
+    if ENDS[action] and not op.failures[record.project] then
       record.name = name
       records[#records + 1] = record
       local svc = op.world.running[name]
@@ -485,7 +531,9 @@ local function todo_of(op, plan, actions)
   each_service(plan, function(project, service)
     local name = names.display(project.name, service.name)
     local action = actions[name] or 'start'
-    if action == 'start' or action == 'restart' then
+    if op.failures[project.name] then
+      return
+    elseif action == 'start' or action == 'restart' then
       todo[#todo + 1] = { project = project, service = service, name = name }
       op.progress { project = project.name, service = service.name, phase = 'queued' }
     elseif action == 'keep' then
@@ -503,7 +551,53 @@ local function todo_of(op, plan, actions)
   return todo
 end
 
---- Runs a plan. op: {world, paths, plan, secrets, base_env, command, mode, one_by_one, progress, on_phase, started, holds, errors}.
+-- Starts what is wanted of one project: dependencies, steps before, services layer by layer. Awaits; raises the first failure.
+local function start_project(op, project, todo)
+  deps.start(op, project)
+  prepare.run(op, todo)
+  local layers, order = layers_of(todo)
+  for _, n in ipairs(order) do
+    start_layer(op, layers[n])
+  end
+end
+
+-- Starts the projects of the plan, so many at a time. One that fails is undone alone. Awaits.
+local function start_projects(op, todo)
+  local take = task.slots(op.projects_at_once)
+  task.scope(function(s)
+    for _, project in ipairs(op.plan.projects) do
+      s:spawn(function()
+        local slot <close> = take() -- luacheck: ignore 211
+        if op.failures[project.name] then
+          return
+        end
+        local mine = {}
+        for _, item in ipairs(todo) do
+          mine[#mine + 1] = item.project == project and item or nil
+        end
+        local ok, e = task.try(start_project, op, project, mine)
+        if not ok then
+          give_up(op, project.name, e)
+        end
+      end)
+    end
+  end)
+end
+
+-- What failed, in the order of the plan. Raises it when it is everything.
+local function failures_of(op)
+  local list = {}
+  for _, project in ipairs(op.plan.projects) do
+    list[#list + 1] = op.failures[project.name]
+  end
+  if #list > 0 and #list == #op.plan.projects then
+    error(err.join(list, json.null), 0)
+  end
+  return list
+end
+
+--- Runs a plan. op is what keeper/server makes for a request. A project that fails is undone, and told in `failures` of the result;
+--- the others go on. Raises when nothing of the plan could be started.
 ---@return table result
 function M.run(op)
   local plan, world = op.plan, op.world
@@ -518,24 +612,24 @@ function M.run(op)
     error(world.unreadable, 0)
   end
   local actions = actions_of(plan)
-  check_unknown(world, actions)
+  check_unknown(op)
   ports_table.reserve(op.paths, op.paths.scope_id, ledger_entries(plan, { id = op.paths.scope_id, root = op.root }))
   end_old(op, actions)
   local todo = todo_of(op, plan, actions)
   hold_ports(op, todo)
   begin_run(op, plan)
   op.cgroup_base = procfs.cgroup_base(ending.cgroup_name(op.paths), true)
-  deps.start(op)
   op.env_of = service_env
-  prepare.run(op, todo)
   op.items, op.actual, op.start_layer = {}, {}, start_layer
   for _, item in ipairs(todo) do
     op.items[item.name] = item
   end
-  local layers, order = layers_of(todo)
-  for _, n in ipairs(order) do
-    start_layer(op, layers[n])
+  deps.begin(op)
+  if plan.shared then
+    deps.start(op, plan.shared)
   end
+  start_projects(op, todo)
+  local failures = failures_of(op)
   for _, hold in pairs(op.holds) do
     hold:close()
   end
@@ -544,7 +638,12 @@ function M.run(op)
   world:save_derived()
   store.write_errors(op.paths, op.run.id, op.errors, sys.iso_time(sys.wall_ms()))
   world:emit('startup.done', nil, { started = #op.started })
-  return M.result(world, op)
+  local result = M.result(world, op)
+  result.failures = json.array {}
+  for i, e in ipairs(failures) do
+    result.failures[i] = err.to_table(e, json.null)
+  end
+  return result
 end
 
 --- Starts one service again that its restart policy wants back, outside of any operation. Awaits; raises what went wrong.
@@ -620,8 +719,7 @@ function M.sorted_names(doc)
   return list
 end
 
---- Undoes what this operation started, after a failure or a cancel; what ran before stays. Records of what was started stay
---- too, so that logs, errors and show-state can speak about them. Awaits.
+--- Undoes what this operation started, after a failure or a cancel; what ran before stays. Awaits.
 ---@param op table
 ---@param failure envctl.Err
 function M.rollback(op, failure)
@@ -629,26 +727,8 @@ function M.rollback(op, failure)
     hold:close()
   end
   op.holds = {}
-  prepare.rollback(op)
-  local world, records, by_name = op.world, {}, {}
-  for _, svc in ipairs(op.started) do
-    if world.running[svc.record.name] == svc then
-      svc.ending = true
-      records[#records + 1] = svc.record
-      by_name[svc.record.name] = svc
-    end
-  end
-  for _, result in ipairs(ending.stop(records, op.on_phase)) do
-    local svc = by_name[result.name]
-    if result.stopped then
-      svc.record.status = (svc.exited and not result.was_alive) and 'exited' or 'stopped'
-      svc.process:close()
-      world.running[result.name] = nil
-    else
-      svc.record.status = 'unknown'
-    end
-  end
-  deps.rollback(op)
+  undo(op)
+  local world = op.world
   if world.doc and op.run then
     world.doc.metadata.failed = true
     world.doc.metadata.failure_message = failure.message

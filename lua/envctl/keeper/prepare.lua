@@ -16,8 +16,8 @@ local world_mod = require 'envctl.keeper.world'
 local M = {}
 
 local TIMEOUT_MS = 30 * 60000
--- Installing is heavy on disk and processor: more than two at once take longer.
-local AT_ONCE = 2
+-- Installing is heavy on disk and processor: more than two at once, of all projects together, take longer.
+M.AT_ONCE = 2
 local STOP_MS = 2000
 
 local function argv_of(item, step, env, dir)
@@ -186,35 +186,30 @@ end
 ---@param op table of keeper.apply
 ---@param todo table[] services to start
 function M.run(op, todo)
-  op.preparing = {}
-  local list, failures, next_one = work_of(op, todo), {}, 0
-  local function worker()
-    while next_one < #list and not next(failures) do
-      next_one = next_one + 1
-      local i = next_one
-      for _, one in ipairs(list[i]) do
-        one.item.service_ref = { project = one.item.project.name, service = one.item.service.name }
-        local ok, e = task.try(run_step, op, one.item, one.step)
-        if not ok and one.step.optional and e.code == 'prepare_failed' then
-          op.progress {
-            project = one.item.project.name, service = one.item.service.name, phase = 'warning', message = e.message,
-          }
-          op.errors[#op.errors + 1] = e
-        elseif not ok then
-          failures[i] = e
-          break
-        end
+  local list, failures = work_of(op, todo), {}
+  local function directory(i)
+    local slot <close> = op.preparation() -- luacheck: ignore 211
+    for _, one in ipairs(next(failures) and {} or list[i]) do
+      one.item.service_ref = { project = one.item.project.name, service = one.item.service.name }
+      local ok, e = task.try(run_step, op, one.item, one.step)
+      if not ok and one.step.optional and e.code == 'prepare_failed' then
+        op.progress {
+          project = one.item.project.name, service = one.item.service.name, phase = 'warning', message = e.message,
+        }
+        op.errors[#op.errors + 1] = e
+      elseif not ok then
+        failures[i] = e
+        return
       end
     end
   end
   task.scope(function(scope)
-    for _ = 1, math.min(#list, op.one_by_one and 1 or AT_ONCE) do
-      scope:spawn(worker)
+    for i = 1, #list do
+      scope:spawn(directory, i)
     end
   end)
   for i = 1, #list do
     if failures[i] then
-      op.errors[#op.errors + 1] = failures[i]
       error(failures[i], 0)
     end
   end
@@ -222,10 +217,13 @@ end
 
 --- Ends what still runs of it, when a start is given up. Awaits.
 ---@param op table
-function M.rollback(op)
+---@param project string? of this project only
+function M.rollback(op, project)
   local records = {}
-  for record in pairs(op.preparing or {}) do
-    records[#records + 1] = record
+  for record in pairs(op.preparing) do
+    if not project or record.project == project then
+      records[#records + 1] = record
+    end
   end
   if #records > 0 then
     ending.stop(records)

@@ -11,6 +11,8 @@ local err = require 'envctl.err'
 local task = require 'envctl.task'
 local apply = require 'envctl.keeper.apply'
 local stop = require 'envctl.keeper.stop'
+local prepare = require 'envctl.keeper.prepare'
+local deps = require 'envctl.deps.apply'
 local world_mod = require 'envctl.keeper.world'
 
 local M = {}
@@ -18,14 +20,6 @@ local M = {}
 local PROTOCOL = 1
 
 local keeper -- the one of this process
-
-local function log_error(what, e)
-  log.write('error', what, json.encode_line {
-    code = e.code,
-    message = e.message,
-    traceback = e.traceback or json.null,
-  })
-end
 
 local function reply_error(conn, id, e)
   conn:write(json.encode_line { id = id, ok = false, error = err.to_table(e, json.null) } .. '\n')
@@ -35,7 +29,7 @@ local function reply(conn, id, result)
   conn:write(json.encode_line { id = id, ok = true, result = result } .. '\n')
 end
 
---- What an operation carries. `started`, `holds` and `errors` say what there is to undo.
+--- What an operation carries. The lists that are empty at first say what there is to undo and what went wrong.
 local function new_op(conn, request)
   local op = {
     id = request.id,
@@ -49,14 +43,19 @@ local function new_op(conn, request)
     plan = request.plan,
     secrets = request.secrets or {},
     base_env = request.env or {},
-    one_by_one = request.one_by_one == true,
-    dependencies_at_once = request.dependencies_at_once,
+    projects_at_once = request.projects_at_once or 1,
+    preparation = task.slots(request.one_by_one and 1 or prepare.AT_ONCE),
+    dependency_slot = task.slots(request.dependencies_at_once or deps.AT_ONCE),
     command = request.command or 'start',
     mode = request.mode or 'main',
     request = request,
     started = {},
+    started_dependencies = {},
+    dependencies = {}, -- by project: what has to be started
+    preparing = {}, -- records of the steps that run
     holds = {},
     errors = {},
+    failures = {}, -- by project: why it was given up
   }
   function op.progress(event)
     if not conn:is_closed() then
@@ -105,10 +104,10 @@ local function run_op(op, handler)
     finish(op)
     reply(op.conn, op.id, result)
   else
-    log_error('operation failed', result)
+    keeper.world:log_failure('operation failed', result)
     local undone, undo_error = task.try(apply.rollback, op, result)
     if not undone then
-      log_error('rollback failed', undo_error)
+      keeper.world:log_failure('rollback failed', undo_error)
     end
     finish(op)
     reply_error(op.conn, op.id, result)
@@ -128,7 +127,7 @@ local function cancel(conn, request)
     local e = err.new('interrupted', op.name .. ' was interrupted', { hint = 'what it had started is stopped' })
     local ok, failure = task.try(apply.rollback, op, e)
     if not ok then
-      log_error('rollback failed', failure)
+      keeper.world:log_failure('rollback failed', failure)
     end
     finish(op)
     reply_error(conn, op.id, e)

@@ -18,6 +18,13 @@ local function log_line(level, message, fields)
   log.write(level, message, fields and json.encode_line(fields) or nil)
 end
 
+--- Says in the keeper's log what went wrong.
+---@param what string
+---@param e envctl.Err
+function World:log_failure(what, e) -- luacheck: ignore 212
+  log_line('error', what, { code = e.code, message = e.message, traceback = e.traceback or json.null })
+end
+
 --- Reads the state and watches what lives of it.
 ---@param paths table
 ---@return table world

@@ -193,6 +193,26 @@ function M.select(input, result)
   end
 end
 
+--- What somebody answered to the question how many of which plan: words like `2`, `checkout` (at least one), `2=3` (exactly so
+--- many); numbers are those of the list.
+---@param text string
+---@param plans envctl.Plan[] the list
+---@return {args: string[], counts: string[]}? as positionals and `--count` say it; nil when it is not understood
+---@return string? why
+function M.answer(text, plans)
+  local out = { args = {}, counts = {} }
+  for word in text:gmatch '[^%s,]+' do
+    local token, n = word:match '^(.+)=(%d+)$'
+    token = token or word
+    local hits = token:find '^%d+$' and { plans[tonumber(token)] } or M.find(token, plans)
+    if #hits ~= 1 then
+      return nil, #hits == 0 and 'there is no plan ' .. token or token .. ' fits ' .. table.concat(ids_of(hits), ', ')
+    end
+    table.insert(n and out.counts or out.args, hits[1].id .. (n and '=' .. n or ''))
+  end
+  return out
+end
+
 local function named(input, feature, n)
   for _, p in ipairs(input.discovered) do
     if p.feature == feature and number_of(p) == n and p.iteration then

@@ -121,6 +121,54 @@ local function for_resume(input, result)
   return result
 end
 
+--- Worktrees that a choice begins with: those of the saved state, else those that were chosen last, else those of plan files.
+---@param discovered {name: string}[]
+---@param recorded table<string, any> projects of the saved state
+---@param remembered string[]
+---@param of_plans fun(): string[]
+---@return string[] names
+function M.preselected(discovered, recorded, remembered, of_plans)
+  local chosen = {}
+  for _, name in ipairs(remembered) do
+    chosen[name] = true
+  end
+  for _, known in ipairs { recorded, chosen } do
+    local out = {}
+    for _, p in ipairs(discovered) do
+      out[#out + 1] = known[p.name] and p.name or nil
+    end
+    if #out > 0 then
+      return out
+    end
+  end
+  return of_plans()
+end
+
+--- What somebody answered to the question which of a list: numbers of the list, names, `all`, or nothing for the default.
+---@param text string
+---@param known string[] names, in the order of the list
+---@param default string[]
+---@return string[]? chosen nil when it is not understood
+---@return string? why
+function M.answer(text, known, default)
+  local chosen, out = {}, {}
+  for word in text:gmatch '[^%s,]+' do
+    local hits = word:find '^%d+$' and { known[tonumber(word)] } or names.matching(word, known)
+    if word == 'all' then
+      hits = known
+    elseif #hits ~= 1 then
+      return nil, #hits == 0 and 'there is no ' .. word or word .. ' fits ' .. names.listed(hits)
+    end
+    for _, name in ipairs(hits) do
+      chosen[name] = true
+    end
+  end
+  for _, name in ipairs(known) do
+    out[#out + 1] = chosen[name] and name or nil
+  end
+  return #out > 0 and out or default
+end
+
 ---@class envctl.plan.SelectionInput
 ---@field command string
 ---@field mode 'main'|'trees'

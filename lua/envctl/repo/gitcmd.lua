@@ -206,6 +206,10 @@ function M.failure(what, result, where)
       hint = hint .. string.format(' (it is %d s old)', math.max(0, (sys.wall_ms() - stat.mtime_ms) // 1000))
     end
   end
+  local foreign = result.err:match "dubious ownership in repository at '([^\n]*)'"
+  if foreign then
+    hint = 'it is of another user; when you trust it: `git config --global --add safe.directory ' .. foreign .. '`'
+  end
   return err.new('git_failed', what .. ': ' .. M.complaint(result.err), {
     hint = hint, where = lock or where, data = { exit = result.code, lock = lock },
   })

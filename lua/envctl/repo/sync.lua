@@ -24,27 +24,6 @@ local function archive(ctx, plan)
   return plan.id
 end
 
---- Where the latest choice is remembered.
----@param paths envctl.Paths
----@return string
-function M.memory_file(paths)
-  return paths.durable_scope .. '/planning_selection.json'
-end
-
---- The latest choice: plan -> count. Empty when there is none.
----@param paths envctl.Paths
----@return table<string, integer>
-function M.remembered(paths)
-  local text = fs.read(M.memory_file(paths))
-  local doc = text and json.decode(text)
-  local out = {}
-  for id, n in pairs(type(doc) == 'table' and type(doc.selected_counts) == 'table' and doc.selected_counts or {}) do
-    out[id] = math.type(n) == 'integer' and n > 0 and n or nil
-  end
-  return out
-end
-
--- Best effort: a choice that cannot be remembered is no reason to fail.
 local function remember(ctx, selection, names)
   local counts, plans = {}, require('envctl.repo.plans')
   for _, plan in ipairs(plans.list(ctx.roots, ctx.settings)) do
@@ -58,10 +37,8 @@ local function remember(ctx, selection, names)
       end
     end
   end
-  if next(counts) and fs.stat(ctx.paths.durable_scope) then
-    fs.write_atomic(M.memory_file(ctx.paths), json.encode {
-      schema = 'envctl.planning_selection.v1', saved_at = sys.iso_time(sys.wall_ms()), selected_counts = counts,
-    })
+  if next(counts) then
+    require('envctl.state.selection').remember(ctx.paths, { counts = counts })
   end
 end
 

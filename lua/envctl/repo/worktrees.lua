@@ -82,6 +82,11 @@ end
 
 -- The trees root has to be where it says: a link would put worktrees somewhere else.
 local function check_place(dir)
+  if dir:find '[\r\n]' then
+    err.raise('path_unsafe', ('%q has a line break, which a worktree of git cannot have in its path'):format(dir), {
+      hint = 'set TREES_DIR_NAME to another place', where = dir,
+    })
+  end
   local there = dir
   while not fs.lstat(there) do
     there = path.parent(there)

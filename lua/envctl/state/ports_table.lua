@@ -64,29 +64,42 @@ local function sweep(paths)
   end
 end
 
+-- Awaits an exclusive lock beside the table; nil and why when it was held for too long.
+local function acquire(paths, name)
+  local task = require 'envctl.task'
+  local sys = require 'envctl.host.sys'
+  local deadline = sys.mono_ms() + LOCK_WAIT_MS
+  while true do
+    local lock, message, code = fs.flock(paths.durable_root .. '/' .. name)
+    if lock then
+      return lock
+    elseif code ~= 'EWOULDBLOCK' then
+      err.raise('io_error', message)
+    elseif sys.mono_ms() > deadline then
+      return nil, message
+    end
+    task.sleep(5)
+  end
+end
+
+--- Takes a turn in planning. Of many that start at the same moment all but one find their ports reserved by another; planning
+--- again one after the other, each is through at the next try. Awaits.
+---@param paths table
+---@return {close: fun()}? turn to be closed when the ports are reserved; nil when it did not come in time: then without
+function M.turn(paths)
+  return (acquire(paths, 'ports.turn'))
+end
+
 --- Runs change(entries) under the lock and writes what it returns (nil = leave). Only tasks may call this.
 ---@param paths table
 ---@param change fun(entries: table[]): table[]?
 function M.update(paths, change)
-  local task = require 'envctl.task'
-  local sys = require 'envctl.host.sys'
-  local deadline = sys.mono_ms() + LOCK_WAIT_MS
-  local lock, message, code
-  repeat
-    lock, message, code = fs.flock(paths.durable_root .. '/ports.lock')
-    if not lock then
-      if code ~= 'EWOULDBLOCK' then
-        err.raise('io_error', message)
-      end
-      if sys.mono_ms() > deadline then
-        err.raise('busy', 'the port table has been locked for 10 s: ' .. message, {
-          hint = 'another envctl holds ' .. paths.durable_root .. '/ports.lock',
-        })
-      end
-      task.sleep(5)
-    end
-  until lock
-  local held <close> = lock -- luacheck: ignore 211
+  local held <close>, message = acquire(paths, 'ports.lock')
+  if not held then
+    err.raise('busy', 'the port table has been locked for 10 s: ' .. message, {
+      hint = 'another envctl holds ' .. paths.durable_root .. '/ports.lock',
+    })
+  end
   sweep(paths)
   local entries = change(M.read(paths))
   if entries then

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Many worktrees at a time: each with ports of its own, so many starting at once, and one that fails is the only one."""
+
+import re
+import signal
+import subprocess
+import urllib.request
+
+from lib import BIN, PYTHON, SVC, check, contains, equal, main, test, wait_for
+from terminal import on_terminal
+
+
+def prepare(w, *plans):
+    """Two services a worktree. A file fail-N makes the backend of the N-th worktree of a plan fail, slow-N lets it take long."""
+    broken = f"n=$(basename $(dirname $PWD)); if test -e {w.base}/fail-$n; then exit 1; fi"
+    slow = f"if test -e {w.base}/slow-$n; then sleep 30; fi"
+    service = f"exec {PYTHON} -S -E {SVC} --port {{port}} --delay 0.1"
+    w.write("backend/README", "a service\n")
+    w.write("frontend/README", "a service\n")
+    w.configure(
+        BACKEND_PORT_BASE=w.port, FRONTEND_PORT_BASE=w.port + 50, PORT_SPACING=2,
+        ENVCTL_BACKEND_START_CMD=f"/bin/sh -c '{broken}; {slow}; {service}'",
+        ENVCTL_FRONTEND_START_CMD=f"/bin/sh -c '{service}'",
+    )
+    for name in plans:
+        w.write(f"todo/plans/web/{name}.md", f"# {name}\n")
+    w.write(".gitignore", ".envctl*\n")
+    w.commit()
+
+
+def most_at_once(w):
+    """How many projects were between their first service's start and their last one's being ready, at most."""
+    busy, most, first = {}, 0, 0
+    events = w.events()
+    for i, event in enumerate(events):
+        if event["event"] == "startup.begin":
+            first = i
+    for event in events[first:]:
+        if event["event"] == "service.start":
+            busy[event["project"]] = busy.get(event["project"], 0) + 1
+            most = max(most, len(busy))
+        elif event["event"] in ("service.ready", "service.failure"):
+            busy[event["project"]] -= 1
+            if busy[event["project"]] == 0:
+                del busy[event["project"]]
+    return most
+
+
+def live(w):
+    return {name for name, s in w.state()["state"]["services"].items() if s["live"]}
+
+
+@test(timeout=180)
+def twenty_and_one_of_them_fails(w):
+    prepare(w, "shop")
+    (w.base / "fail-7").write_text("")
+    plan = ["--headless", "--plan", "--count", "shop=20", "--parallel-trees-max", "3", "--json"]
+    failed = w.envctl(*plan, rc=1, timeout=120).json()["error"]
+    equal((failed["code"], failed["where"], failed.get("failures")), ("service_exited", "web_shop-7/backend", None), "what failed")
+    wanted = {f"web_shop-{n} {service}" for n in range(1, 21) for service in ("Backend", "Frontend")}
+    others = {name for name in wanted if not name.startswith("web_shop-7 ")}
+    equal(live(w), others, "everything else runs")
+    equal(most_at_once(w), 3, "so many started at once")
+    up = [s for s in failed["services"] if s["status"] == "ready"]
+    equal({s["name"] for s in up}, others, "what is said to be ready")
+    equal(len({s["port"] for s in up}), len(others), "different ports")
+    for s in up:
+        with urllib.request.urlopen(s["url"], timeout=10) as answer:
+            equal(answer.status, 200, s["name"])
+    report = w.envctl("errors", "--json", rc=1).json()
+    equal({f["where"] for f in report["recent_failures"]}, {"web_shop-7/backend"}, "errors")
+
+    # What failed is all that is missing; what runs is left alone.
+    (w.base / "fail-7").unlink()
+    done = w.envctl(*plan, rc=0).json()
+    equal((done["started"], len({s["port"] for s in done["services"]})), (2, 40), "only what was missing")
+    equal(live(w), wanted, "all run")
+    w.stop_all()
+    equal(w.service_processes(), [], "stop ends everything")
+
+
+@test(timeout=120)
+def one_after_another(w):
+    prepare(w, "shop")
+    (w.base / "fail-1").write_text("")
+    result = w.envctl("--headless", "--sequential-plan", "shop,shop,shop", rc=1)
+    equal(most_at_once(w), 1, "one at a time")
+    equal(live(w), {f"web_shop-{n} {s}" for n in (2, 3) for s in ("Backend", "Frontend")}, "the first one's failure stops nobody")
+    contains(result.out, "Services ready for web_shop-2", "the summary")
+    check("ready for web_shop-1:" not in result.out, f"what failed is not ready:\n{result}")
+
+
+@test(timeout=120)
+def all_fail(w):
+    prepare(w, "shop")
+    for n in (1, 2):
+        (w.base / f"fail-{n}").write_text("")
+    failed = w.envctl("--headless", "--plan", "shop,shop", "--json", rc=1).json()["error"]
+    equal([f["where"] for f in failed["failures"]], ["web_shop-1/backend", "web_shop-2/backend"], "each is told")
+    contains(failed["message"], "(and 1 more)", "in one message")
+    equal(live(w), set(), "nothing runs")
+
+
+@test(timeout=120)
+def a_database_that_fails_is_that_trees_alone(w):
+    prepare(w, "shop")
+    w.write("../redis.sh", f"""#!/bin/sh
+test ! -e {w.base}/no-redis-$(basename $PWD) || exit 3
+exec redis-server --port $1 --bind 127.0.0.1 --save ""
+""", 0o755)
+    w.configure(
+        BACKEND_PORT_BASE=w.port, TREES_FRONTEND_ENABLE=False, TREES_REDIS_ENABLE=True, REDIS_PORT=w.port + 50,
+        ENVCTL_BACKEND_START_CMD=w.command(), ENVCTL_REQUIREMENT_REDIS_CMD=f"{w.base}/redis.sh {{port}}",
+    )
+    (w.base / "no-redis-2").write_text("")
+    failed = w.envctl("--headless", "--plan", "shop,shop,shop", "--json", rc=1).json()["error"]
+    equal((failed["code"], failed["where"], failed.get("failures")), ("dependency_failed", "web_shop-2/redis", None), "what failed")
+    equal(live(w), {"web_shop-1 Backend", "web_shop-3 Backend"}, "the others run")
+    equal(set(w.saved_state()["requirements"]), {"web_shop-1", "web_shop-3"}, "with theirs")
+
+
+@test(timeout=120)
+def an_interrupt_takes_back_those_that_run_and_those_that_wait(w):
+    prepare(w, "shop")
+    w.envctl("--headless", "--plan", "shop,shop,shop,shop,shop", rc=0)
+    w.stop_all()
+    for n in (3, 4):
+        (w.base / f"slow-{n}").write_text("")
+    before = len(w.events())
+
+    def those(event):
+        return {e["project"] for e in w.events()[before:] if e["event"] == event}
+
+    p = w.spawn(BIN, "start", "--headless", "--trees", "--all", "--parallel-trees-max", "2", stderr=subprocess.DEVNULL)
+    wait_for(lambda: those("service.start") == {f"web_shop-{n}" for n in (1, 2, 3, 4)}, "the first two to be ready")
+    p.send_signal(signal.SIGINT)
+    equal(p.wait(), 2, "exit code")
+    equal(live(w), set(), "nothing runs")
+    check("web_shop-5" not in those("service.start"), "who waits for a turn is not started any more")
+
+
+@test(timeout=120)
+def a_failed_step_before_the_start_is_that_trees_alone(w):
+    prepare(w, "shop")
+    step = f'{{ name = "seed", shell = true, dir = ".", command = "test ! -e {w.base}/unseeded-$(basename $PWD)" }}'
+    w.write(".envctl.local.lua", f"return {{ envctl = 1, services = {{ backend = {{ prepare = {{ {step} }} }} }} }}\n")
+    w.envctl("script", "trust", rc=0)
+    (w.base / "unseeded-2").write_text("")
+    failed = w.envctl("--headless", "--plan", "shop,shop,shop", "--json", rc=1).json()["error"]
+    equal((failed["code"], failed["where"]), ("prepare_failed", "web_shop-2/backend"), "what failed")
+    equal({name.split()[0] for name in live(w)}, {"web_shop-1", "web_shop-3"}, "the others run")
+
+
+def rows_of(screen):
+    return [line for line in screen.splitlines() if re.match(r"^\S (web_shop-|… )", line)]
+
+
+@test(timeout=180)
+def a_terminal_that_is_lower_than_the_list(w):
+    """20 worktrees of two services on 24 lines: a row each. On 12 lines: some of them, and how many more."""
+    prepare(w, "shop")
+    w.envctl("--headless", "--plan", "--count", "shop=20", "--dry-run", rc=0)
+    (w.base / "fail-7").write_text("")
+    (w.base / "slow-20").write_text("")
+    t = on_terminal(w, BIN, "--plan", "--count", "shop=20", "--parallel-trees-max", "5", lines=24)
+    seen = [r"^✗ web_shop-7 .*backend failed: ", r"^\S web_shop-20 .*starting … "]
+
+    def there(*more):
+        screen = t.screen()
+        return all(re.search(pattern, screen, re.M) for pattern in [*seen, *more]) and screen
+
+    screen = wait_for(lambda: there(r"(?s)(2 ready.*){18}"), lambda: f"a row for each, one failed, one slow:\n{t.screen()}", 60)
+    equal({line.split()[1] for line in rows_of(screen)}, {f"web_shop-{n}" for n in range(1, 21)}, f"each once on\n{screen}\n")
+    check(not re.search(r"web_shop-\d+ (Backend|Frontend)  ", screen), f"rows of services are left:\n{screen}")
+    t.keys("C-c")
+    equal(t.exit_code(), 2, f"exit code\n{t.screen()}\n")
+    t.close()
+
+    t = on_terminal(w, BIN, "start", "--trees", "--all", "--parallel-trees-max", "5", lines=12)
+    screen = wait_for(lambda: there(r"^. … 11 more +11 ready"), lambda: f"some rows and a count:\n{t.screen()}", 60)
+    equal(len(rows_of(screen)), 10, f"rows on\n{screen}\n")
+    t.keys("C-c")
+    equal(t.exit_code(), 2, f"exit code\n{t.screen()}\n")
+    t.close()
+
+
+main()
