@@ -247,7 +247,7 @@ KEPT = [
     r"engine/repo-[0-9a-f]{12}/prepared(/[\w.-]+-[0-9a-f]{16}\.json)?",
     r"engine/repo-[0-9a-f]{12}/runs/run-\d{14}-[0-9a-f]{8}",
     r"engine/repo-[0-9a-f]{12}/runs/run-[^/]+/(run_state|runtime_map|ports_manifest|error_report)\.json",
-    r"engine/repo-[0-9a-f]{12}/runs/run-[^/]+/[\w.-]+\.txt",
+    r"engine/repo-[0-9a-f]{12}/runs/run-[^/]+/[\w.-]+\.txt(\.times)?",
 ]
 
 

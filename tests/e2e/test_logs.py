@@ -3,6 +3,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 
@@ -74,6 +75,51 @@ def an_unknown_service(w):
     w.start()
     result = w.envctl("logs", "--service", "bakend", "--json", rc=1)
     equal(result.error()["code"], "unknown_target", "code")
+
+
+def on_disk(path):
+    return os.stat(path).st_blocks * 512
+
+
+def trimmed(path):
+    """Where the data of a log begins."""
+    with open(path, "rb") as f:
+        return f.seek(0, os.SEEK_DATA)
+
+
+@test(timeout=120)
+def a_flood_does_not_fill_the_disk(w):
+    """R35: the cap is on the disk, and the end of the log is whole. Between two looks of the keeper a flood may take some more."""
+    cap = 1 << 20
+    w.services(backend="--flood-mb 300", ENVCTL_LOG_MAX_MB=1, ENVCTL_BACKEND_READY_TIMEOUT=60)
+    client = w.spawn(BIN, "start", "--headless", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    path = wait_for(lambda: next(w.runtime.glob("engine/*/runs/*/*_backend.txt"), None), "the log")
+    most = 0
+    while client.poll() is None:
+        most = max(most, on_disk(path))
+        select.select([], [], [], 0.005)
+    equal(client.returncode, 0, "exit code of start")
+    check(os.path.getsize(path) > 300 << 20, "all of it was written")
+    check(most < 2 * cap + (100 << 20), f"{most >> 20} MB on disk at most")
+    wait_for(lambda: on_disk(path) <= 2 * cap, lambda: f"{on_disk(path)} bytes on disk to be {2 * cap}")
+    tail = lines_of(w, "--all", "--logs-tail", "200")[2:]
+    contains(tail[-1], "listening", "the last line")
+    numbers = [int(line) for line in tail if line.strip().isdigit()]
+    equal(numbers, list(range(300 * 1024 - len(numbers), 300 * 1024)), "the end of the flood")
+
+
+@test
+def the_cap_is_kept_by_the_next_keeper(w):
+    w.services(backend="--flood-mb 3 --tick 0.01", ENVCTL_LOG_MAX_MB=1)
+    w.start()
+    path = w.saved_state()["services"]["Main Backend"]["log_path"]
+    keeper = w.keepers()[0]
+    keeper.signal(signal.SIGKILL)
+    wait_for(lambda: not keeper.alive, "the keeper to be gone")
+    with open(path, "ab") as f:  # what the service wrote meanwhile
+        f.write(b"x" * 1023 * 4096 + b"\n")
+    w.start()
+    wait_for(lambda: on_disk(path) <= 2 << 20, lambda: f"{on_disk(path)} bytes on disk to be fewer")
 
 
 if __name__ == "__main__":

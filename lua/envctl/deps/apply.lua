@@ -118,7 +118,7 @@ local function launch(op, d)
   record.started_at = sys.wall_ms() / 1000
   d.svc = svc
   op.started_dependencies[#op.started_dependencies + 1] = svc
-  world.running[record.name] = svc
+  world:keep(svc)
   requirement(world, record.project).components[record.id] = record
   world:save(true)
   process:open_gate()
@@ -285,7 +285,7 @@ local function bring_up(op, d)
   local svc = { record = record, started_mono = began, log_start = 0, dependency = true }
   d.svc = svc
   op.started_dependencies[#op.started_dependencies + 1] = svc
-  world.running[record.name] = svc
+  world:keep(svc)
   requirement(world, record.project).components[record.id] = record
   world:save(true)
   world:emit('requirements.start', record, { container = there.id, port = record.final, provider = 'docker' })
@@ -403,13 +403,7 @@ end
 local function remove(world, record)
   local svc = world.running[record.name]
   if svc then
-    if svc.watch then
-      svc.watch:close()
-    end
-    if svc.process then
-      svc.process:close()
-    end
-    world.running[record.name] = nil
+    world:release(svc)
   end
   local entry = world.doc and world.doc.requirements[record.project]
   if entry and entry.components then
@@ -665,7 +659,7 @@ function M.adopt(world)
         world:on_leader_exit(svc, nil, nil)
       end)
       if svc.watch then
-        world.running[record.name] = svc
+        world:keep(svc)
         world:emit('requirements.adopt', record, { pid = record.pid })
       end
     elseif alive == false then

@@ -458,6 +458,7 @@ local function begin_run(op, plan)
   doc.mode = op.mode
   doc.plan_digest = plan.digest
   doc.metadata.command = op.command
+  doc.metadata.log_max_bytes = op.request.log_max_bytes
   doc.metadata.repo_scope_id = op.paths.scope_id
   doc.metadata.failed, doc.metadata.failure_message = nil, nil
   doc.metadata.project_roots = doc.metadata.project_roots or {}
@@ -638,8 +639,7 @@ function M.rollback(op, failure)
     local svc = by_name[result.name]
     if result.stopped then
       svc.record.status = (svc.exited and not result.was_alive) and 'exited' or 'stopped'
-      svc.process:close()
-      world.running[result.name] = nil
+      world:release(svc)
     else
       svc.record.status = 'unknown'
     end
