@@ -279,6 +279,12 @@ function World:add(svc)
   local r = svc.record
   self:keep(svc)
   self.doc.services[r.name] = r
+  -- The service leaves the document when it is stopped; its log stays with the run.
+  local metadata = self.doc.metadata
+  metadata.logs = metadata.logs or {}
+  metadata.logs[r.name] = {
+    project = r.project, service = r.service, type = r.type, mode = r.mode, log_path = r.log_path,
+  }
 end
 
 --- Forgets a service that is confirmed gone.
