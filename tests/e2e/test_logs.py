@@ -162,6 +162,22 @@ def logs_of_earlier_runs(w):
 
 
 @test
+def old_runs_go(w):
+    w.services(backend="", ENVCTL_RUNS_KEEP=3)
+    w.start()
+    runs = w.scope_dir() / "runs"
+    (runs / "notes").mkdir()
+    w.allow_left.append(r"engine/repo-\w+/runs/notes")
+    ids = [w.saved_state()["run_id"]]
+    for _ in range(4):
+        w.stop_all()
+        w.start()
+        ids.append(w.saved_state()["run_id"])
+    equal(sorted(p.name for p in runs.iterdir()), ["notes", *ids[-3:]], "what is kept")
+    contains(w.envctl("logs", "--all", "--run", "previous", rc=0).out, ids[-2], "the previous run")
+
+
+@test
 def no_logs_without_a_run(w):
     w.services(backend="")
     result = w.envctl("logs", "--all", "--json", rc=1)

@@ -30,8 +30,8 @@ local function saved_of(ctx)
   for _, path in ipairs {
     paths.state_file, paths.scope_dir .. '/run_state.json', paths.scope_dir .. '/runtime_map.json',
     paths.scope_dir .. '/ports_manifest.json', paths.scope_dir .. '/error_report.json',
-    paths.scope_dir .. '/events.jsonl', paths.scope_dir .. '/runs', paths.durable_scope .. '/prepared',
-    paths.durable_scope .. '/planning_selection.json',
+    paths.scope_dir .. '/events.jsonl', paths.scope_dir .. '/events.jsonl.1', paths.scope_dir .. '/runs',
+    paths.durable_scope .. '/prepared', paths.durable_scope .. '/planning_selection.json',
   } do
     if fs.lstat(path) then
       out[#out + 1] = path

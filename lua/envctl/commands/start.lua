@@ -46,6 +46,7 @@ local function apply(ctx, view)
       secrets = secrets,
       env = base_env(ctx),
       log_max_bytes = ctx.settings:get 'ENVCTL_LOG_MAX_MB' * 1024 * 1024,
+      runs_keep = ctx.settings:get 'ENVCTL_RUNS_KEEP',
       one_by_one = ctx.settings:get 'ENVCTL_SERVICE_PREP_PARALLEL' == false or nil,
     }, function(event)
       if event.phase == 'ready' then

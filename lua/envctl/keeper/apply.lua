@@ -9,6 +9,7 @@ local err = require 'envctl.err'
 local task = require 'envctl.task'
 local json = require 'envctl.util.json'
 local store = require 'envctl.state.store'
+local runs = require 'envctl.state.runs'
 local ports_table = require 'envctl.state.ports_table'
 local names = require 'envctl.state.names'
 local world_mod = require 'envctl.keeper.world'
@@ -445,7 +446,7 @@ local function begin_run(op, plan)
     doc = {
       schema_version = store.SCHEMA_VERSION,
       generation = doc and doc.generation or 0,
-      run_id = 'run-' .. sys.iso_time(sys.wall_ms()):gsub('[-:T]', ''):sub(1, 14) .. '-' .. sys.random_hex(4),
+      run_id = runs.new_id(sys.wall_ms()),
       services = {},
       requirements = doc and doc.requirements or {},
       pointers = {},
@@ -455,6 +456,7 @@ local function begin_run(op, plan)
   local run = { id = doc.run_id, dir = store.run_dir(op.paths, doc.run_id) }
   err.check(fs.mkdirs(run.dir, 448)) -- 0700
   op.run, op.world.doc = run, doc
+  runs.prune(op.paths, op.request.runs_keep, doc)
   doc.mode = op.mode
   doc.plan_digest = plan.digest
   doc.metadata.command = op.command

@@ -1,9 +1,18 @@
 --- The runs of a scope: each has a directory with its logs and the last copies of its documents, which stays after the run ended.
 local fs = require 'envctl.host.fs'
+local sys = require 'envctl.host.sys'
 local err = require 'envctl.err'
 local store = require 'envctl.state.store'
 
 local M = {}
+
+--- A new id: the time, and what makes it unique. Ids sort by time, also within a second: the first digits behind it are its ms.
+---@param now integer wall clock, ms
+---@return string id run-<YYYYMMDDHHMMSS>-<8 hex digits>
+function M.new_id(now)
+  local second = sys.iso_time(now):gsub('[-:T]', ''):sub(1, 14)
+  return ('run-%s-%03x%s'):format(second, now % 1000, sys.random_hex(3):sub(1, 5))
+end
 
 --- Ids of the runs that are kept, oldest first.
 ---@param paths envctl.Paths
@@ -15,7 +24,29 @@ function M.list(paths)
       ids[#ids + 1] = entry.name
     end
   end
-  return ids -- an id begins with its time, and the list is sorted
+  return ids
+end
+
+--- Removes the oldest runs. Only the keeper does.
+---@param paths envctl.Paths
+---@param keep integer how many stay
+---@param doc table the state: what it speaks of stays in any case
+function M.prune(paths, keep, doc)
+  local used = { [doc.run_id] = true }
+  for _, record in pairs(doc.services) do
+    used[record.run_id or ''] = true
+  end
+  for _, requirement in pairs(doc.requirements) do
+    for _, component in pairs(requirement.components or {}) do
+      used[component.run_id or ''] = true
+    end
+  end
+  local ids = M.list(paths)
+  for i = 1, #ids - keep do
+    if not used[ids[i]] then
+      fs.remove_tree(store.run_dir(paths, ids[i]))
+    end
+  end
 end
 
 local function find(paths, wanted)
