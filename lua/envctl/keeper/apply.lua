@@ -15,6 +15,7 @@ local names = require 'envctl.state.names'
 local world_mod = require 'envctl.keeper.world'
 local ending = require 'envctl.keeper.ending'
 local readiness = require 'envctl.keeper.readiness'
+local observe = require 'envctl.resume.observe'
 local child_env = require 'envctl.keeper.child_env'
 local rebind = require 'envctl.keeper.rebind'
 local deps = require 'envctl.deps.apply'
@@ -67,6 +68,24 @@ local function check_unknown(world, actions)
       })
     end
   end
+end
+
+--- Between planning and now another client may have ended what this plan keeps, or started what it starts. Raises plan_stale: the
+--- client plans again.
+local function check_fresh(op, plan, actions)
+  local doc = op.world.doc
+  each_service(plan, function(project, service)
+    local name = names.display(project.name, service.name)
+    local record, action = doc and doc.services[name], actions[name] or 'start'
+    local live = record ~= nil and observe.service(record) == true
+    -- A plan looks at what is recorded only while the state is of its own mode.
+    if action == 'keep' and not live or action == 'start' and live and doc.mode == op.mode then
+      err.raise('plan_stale', name .. (live and ' was started' or ' has ended') .. ' meanwhile', {
+        where = names.short(project.name, service.name),
+        hint = 'others start and stop the same services; try again',
+      })
+    end
+  end)
 end
 
 local function ledger_entries(plan, scope)
@@ -518,6 +537,7 @@ function M.run(op)
   end
   local actions = actions_of(plan)
   check_unknown(world, actions)
+  check_fresh(op, plan, actions)
   ports_table.reserve(op.paths, op.paths.scope_id, ledger_entries(plan, { id = op.paths.scope_id, root = op.root }))
   end_old(op, actions)
   local todo = todo_of(op, plan, actions)
