@@ -118,7 +118,7 @@ local function confirmed(ctx, lines)
     })
   end
   for _, line in ipairs(lines) do
-    sys.write(1, 'would ' .. require('envctl.ui.clean').text(line) .. '\n')
+    ctx.out.text('would ' .. line)
   end
   sys.write(1, 'Really? [y/N] ')
   local answer = (sys.read_line() or ''):lower()
