@@ -11,6 +11,7 @@ typedef struct ec_loop ec_loop;
 typedef struct ec_timer ec_timer;
 typedef struct ec_sigwatch ec_sigwatch;
 typedef struct ec_fdwatch ec_fdwatch;
+typedef struct ec_filewatch ec_filewatch;
 
 ec_loop *ec_loop_new(void);
 /// Closes every handle, runs the close callbacks, frees. No user callback runs from here on.
@@ -35,5 +36,10 @@ void ec_sigwatch_close(ec_sigwatch *s);
 /// Calls `fn` once when fd is readable (or has an error or end of file). The fd stays the caller's.
 ec_fdwatch *ec_fdwatch_start(ec_loop *loop, int fd, void (*fn)(void *ud), void *ud, ec_err *err);
 void ec_fdwatch_close(ec_fdwatch *w);
+
+/// Calls `fn` once when the file at `path` was written to, renamed or removed. NULL with ENOENT when there is none,
+/// with EMFILE or ENOSPC when the kernel gives out no more watches.
+ec_filewatch *ec_filewatch_start(ec_loop *loop, const char *path, void (*fn)(void *ud), void *ud, ec_err *err);
+void ec_filewatch_close(ec_filewatch *w);
 
 #endif

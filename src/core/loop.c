@@ -32,6 +32,12 @@ struct ec_fdwatch {
     int fd; // our duplicate: epoll and the owner may close in any order
 };
 
+struct ec_filewatch {
+    uv_fs_event_t uv;
+    void (*fn)(void *ud);
+    void *ud;
+};
+
 ec_loop *ec_loop_new(void)
 {
     ec_loop *loop = ec_xcalloc(1, sizeof *loop);
@@ -201,4 +207,36 @@ void ec_fdwatch_close(ec_fdwatch *w)
         uv_poll_stop(&w->uv);
         uv_close((uv_handle_t *)&w->uv, close_fdwatch);
     }
+}
+
+static void on_file_event(uv_fs_event_t *uv, const char *name, int events, int status)
+{
+    (void)name;
+    (void)events;
+    (void)status;
+    ec_filewatch *w = (ec_filewatch *)uv;
+    uv_fs_event_stop(uv);
+    w->fn(w->ud);
+}
+
+ec_filewatch *ec_filewatch_start(ec_loop *loop, const char *path, void (*fn)(void *ud), void *ud, ec_err *err)
+{
+    ec_filewatch *w = ec_xcalloc(1, sizeof *w);
+    w->fn = fn;
+    w->ud = ud;
+    uv_fs_event_init(&loop->uv, &w->uv);
+    w->uv.data = &ours;
+    int rc = uv_fs_event_start(&w->uv, on_file_event, path, 0);
+    if (rc != 0) {
+        uv_close((uv_handle_t *)&w->uv, free_handle);
+        ec_err_errno(err, -rc, "%s", path);
+        return NULL;
+    }
+    return w;
+}
+
+void ec_filewatch_close(ec_filewatch *w)
+{
+    if (w && !uv_is_closing((uv_handle_t *)&w->uv))
+        uv_close((uv_handle_t *)&w->uv, free_handle);
 }

@@ -122,10 +122,10 @@ static void child_cgroup(const child_plan *c)
 
 static void child_fds(const child_plan *c)
 {
-    // First out of the way of 0..2, then into place.
+    // First out of the way of 0..2, then into place. Whoever may open only few descriptors has none to spare for this.
     int moved[3];
     for (int i = 0; i < 3; i++) {
-        moved[i] = fcntl(c->fds[i], F_DUPFD_CLOEXEC, 10);
+        moved[i] = c->fds[i] > 2 ? c->fds[i] : fcntl(c->fds[i], F_DUPFD_CLOEXEC, 3);
         if (moved[i] < 0)
             child_fail(c, STAGE_SETUP);
     }

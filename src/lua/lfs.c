@@ -399,6 +399,23 @@ static int l_punch(lua_State *L)
     return check(L, rc < 0, path);
 }
 
+static int l_data_start(lua_State *L)
+{
+    const char *path = lx_check_path(L, 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    off_t start = fd < 0 ? -1 : lseek(fd, 0, SEEK_DATA);
+    if (fd >= 0 && start < 0 && errno == ENXIO) // no data at all
+        start = lseek(fd, 0, SEEK_END);
+    int why = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = why;
+    if (start < 0)
+        return fail_errno(L, path);
+    lua_pushinteger(L, (lua_Integer)start);
+    return 1;
+}
+
 static int l_truncate(lua_State *L)
 {
     const char *path = lx_check_path(L, 1);
@@ -445,6 +462,7 @@ int luaopen_envctl_host_fs(lua_State *L)
         {"flock", l_flock},
         {"space", l_space},
         {"punch", l_punch},
+        {"data_start", l_data_start},
         {"truncate", l_truncate},
         {NULL, NULL},
     };

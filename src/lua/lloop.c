@@ -1,4 +1,4 @@
-// envctl.host.loop: timers, signals, readable descriptors. Stub: lua/_meta/envctl/host/loop.lua
+// envctl.host.loop: timers, signals, readable descriptors, changed files. Stub: lua/_meta/envctl/host/loop.lua
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 // What a Lua handle stands for. Owned by the box; `self_ref` pins the box while it is open.
 typedef struct handle {
     lx_ctx *ctx;
-    enum { TIMER, SIGNAL, READABLE } kind;
+    enum { TIMER, SIGNAL, READABLE, CHANGED } kind;
     void *core;
     int fn_ref;
     int self_ref;
@@ -24,6 +24,8 @@ static void release_handle(handle *h)
         ec_timer_close(h->core);
     else if (h->kind == SIGNAL)
         ec_sigwatch_close(h->core);
+    else if (h->kind == CHANGED)
+        ec_filewatch_close(h->core);
     else
         ec_fdwatch_close(h->core);
     lx_unref(h->ctx, &h->fn_ref);
@@ -127,6 +129,16 @@ static int l_signal(lua_State *L)
     return 1;
 }
 
+// Returns the handle on top of the stack, or the failure of what it was to stand for.
+static int done(lua_State *L, handle *h, const ec_err *err)
+{
+    if (h->core)
+        return 1;
+    *(void **)lua_touserdata(L, -1) = NULL;
+    release_handle(h);
+    return lx_fail(L, err);
+}
+
 static int l_readable(lua_State *L)
 {
     lua_Integer fd = luaL_checkinteger(L, 1);
@@ -134,12 +146,16 @@ static int l_readable(lua_State *L)
     handle *h = new_handle(L, READABLE, 2);
     ec_err err;
     h->core = ec_fdwatch_start(h->ctx->loop, (int)fd, fire_once, h, &err);
-    if (!h->core) {
-        *(void **)lua_touserdata(L, -1) = NULL;
-        release_handle(h);
-        return lx_fail(L, &err);
-    }
-    return 1;
+    return done(L, h, &err);
+}
+
+static int l_changed(lua_State *L)
+{
+    const char *path = lx_check_path(L, 1);
+    handle *h = new_handle(L, CHANGED, 2);
+    ec_err err;
+    h->core = ec_filewatch_start(h->ctx->loop, path, fire_once, h, &err);
+    return done(L, h, &err);
 }
 
 static int l_run(lua_State *L)
@@ -164,9 +180,9 @@ static int l_handles(lua_State *L)
 int luaopen_envctl_host_loop(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"close", l_release}, {"is_closed", l_is_closed}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"run", l_run},       {"stop", l_stop},         {"timer", l_timer},
-                                         {"signal", l_signal}, {"readable", l_readable}, {"handles", l_handles},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"run", l_run},           {"stop", l_stop},       {"timer", l_timer},     {"signal", l_signal},
+        {"readable", l_readable}, {"changed", l_changed}, {"handles", l_handles}, {NULL, NULL}};
     lx_new_type(L, TYPE, methods, l_release);
     luaL_newlib(L, functions);
     return 1;

@@ -17,13 +17,21 @@ struct envctl_vm {
 
 // The whole native surface, in one table.
 static const luaL_Reg host_modules[] = {
-    {"envctl.host.confine", luaopen_envctl_host_confine}, {"envctl.host.fs", luaopen_envctl_host_fs},
-    {"envctl.host.git", luaopen_envctl_host_git},         {"envctl.host.hash", luaopen_envctl_host_hash},
-    {"envctl.host.json", luaopen_envctl_host_json},       {"envctl.host.log", luaopen_envctl_host_log},
-    {"envctl.host.loop", luaopen_envctl_host_loop},       {"envctl.host.luakeys", luaopen_envctl_host_luakeys},
-    {"envctl.host.net", luaopen_envctl_host_net},         {"envctl.host.port", luaopen_envctl_host_port},
-    {"envctl.host.proc", luaopen_envctl_host_proc},       {"envctl.host.procfs", luaopen_envctl_host_procfs},
-    {"envctl.host.sys", luaopen_envctl_host_sys},         {NULL, NULL},
+    {"envctl.host.confine", luaopen_envctl_host_confine},
+    {"envctl.host.fs", luaopen_envctl_host_fs},
+    {"envctl.host.git", luaopen_envctl_host_git},
+    {"envctl.host.hash", luaopen_envctl_host_hash},
+    {"envctl.host.json", luaopen_envctl_host_json},
+    {"envctl.host.log", luaopen_envctl_host_log},
+    {"envctl.host.loop", luaopen_envctl_host_loop},
+    {"envctl.host.luakeys", luaopen_envctl_host_luakeys},
+    {"envctl.host.net", luaopen_envctl_host_net},
+    {"envctl.host.port", luaopen_envctl_host_port},
+    {"envctl.host.proc", luaopen_envctl_host_proc},
+    {"envctl.host.procfs", luaopen_envctl_host_procfs},
+    {"envctl.host.regex", luaopen_envctl_host_regex},
+    {"envctl.host.sys", luaopen_envctl_host_sys},
+    {NULL, NULL},
 };
 
 // No io, no os: policy reaches the world through host modules only.

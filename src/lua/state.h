@@ -33,6 +33,7 @@ int luaopen_envctl_host_net(lua_State *L);
 int luaopen_envctl_host_port(lua_State *L);
 int luaopen_envctl_host_proc(lua_State *L);
 int luaopen_envctl_host_procfs(lua_State *L);
+int luaopen_envctl_host_regex(lua_State *L);
 int luaopen_envctl_host_sys(lua_State *L);
 /// sys.module_text(name): the source of a bundled module whose text is kept, or nil.
 int envctl_module_text(lua_State *L);

@@ -1,7 +1,10 @@
 """A real terminal for the end-to-end tests: a program in a tmux of its own, its screen and its keys."""
 
+import fcntl
 import os
+import select
 import shlex
+import termios
 
 from lib import wait_for
 
@@ -45,3 +48,47 @@ def on_terminal(w, *argv, **options):
     t = Terminal(w, *argv, **options)
     w.env["TMUX_TMPDIR"] = str(w.base)
     return t
+
+
+class Pty:
+    """A program on a terminal whose bytes are looked at, not its screen. What it prints is collected by read()."""
+
+    def __init__(self, w, *argv):
+        self.master, slave = os.openpty()
+        self.slave = slave
+        self.before = termios.tcgetattr(slave)
+        self.bytes = b""
+        self.process = w.spawn(
+            *argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env=w.env | {"TERM": "xterm-256color"},
+        )
+
+    def read(self):
+        """Everything that is there now."""
+        while self.master is not None and select.select([self.master], [], [], 0)[0]:
+            self.bytes += os.read(self.master, 65536)
+        return self.bytes
+
+    def ended(self):
+        self.read()
+        return self.process.poll() is not None
+
+    def wait(self, timeout=20):
+        """The exit code; negative for a signal."""
+        wait_for(self.ended, lambda: f"the program to end; it printed\n{self.bytes.decode(errors='replace')}", timeout)
+        self.read()
+        return self.process.returncode
+
+    def restored(self):
+        """Whether the terminal is as it was."""
+        return termios.tcgetattr(self.slave) == self.before
+
+    def hang_up(self):
+        """Closes the terminal, as its window does."""
+        os.close(self.slave)
+        os.close(self.master)
+        self.master = self.slave = None
+
+    def close(self):
+        if self.master is not None:
+            self.hang_up()

@@ -42,5 +42,29 @@ def torn_at_any_byte(w):
         check(all(isinstance(e["seq"], int) for e in after), "seq")
 
 
+@test
+def bounded(w):
+    """A big file becomes the one before; numbers go on."""
+    w.services(backend="")
+    w.start()
+    path = w.scope_dir() / "events.jsonl"
+    older = path.with_name("events.jsonl.1")
+    last = whole_lines(path)[0][-1]["seq"]
+    line = json.dumps({"event": "filler", "seq": last, "pad": "x" * 1000}, separators=(",", ":")) + "\n"
+    for _ in range(2):
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(line * (17 * 1024))
+        w.stop_all()
+        w.gone()
+        check(older.stat().st_size > 16 << 20 > path.stat().st_size, "the big one is the one before")
+        w.start()
+    events, broken = whole_lines(path)
+    equal(broken, [], "broken lines")
+    numbers = [e["seq"] for e in events]
+    equal(numbers, list(range(numbers[0], numbers[0] + len(numbers))), "seq")
+    check(numbers[0] > last, "seq goes on")
+    equal(sorted(p.name for p in w.scope_dir().glob("events*")), ["events.jsonl", "events.jsonl.1"], "files")
+
+
 if __name__ == "__main__":
     main()

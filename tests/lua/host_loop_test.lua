@@ -51,6 +51,24 @@ function M.test_forgotten_timer()
   lu.assertTrue(called)
 end
 
+M.test_changed = support.with_dir(function(dir)
+  local fs = require 'envctl.host.fs'
+  local file, calls = dir .. '/file', 0
+  fs.append(file, 'one\n')
+  local handle = assert(loop.changed(file, function()
+    calls = calls + 1
+  end))
+  fs.append(file, 'two\n')
+  fs.append(file, 'three\n')
+  loop.run()
+  lu.assertEquals(calls, 1) -- one shot
+  lu.assertTrue(handle:is_closed())
+  assert(loop.changed(file, error)):close()
+  support.fails('ENOENT', dir .. '/none', loop.changed(dir .. '/none', error))
+  loop.run()
+  lu.assertEquals(loop.handles(), 0)
+end)
+
 function M.test_timer_that_starts_the_next()
   local n = 0
   local function step()

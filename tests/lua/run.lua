@@ -22,12 +22,16 @@ local function snapshot()
   return { handles = loop.handles(), children = proc.children(), fds = open_fds(), cwd = sys.cwd() }
 end
 
--- The first test of a process may open what stays open (epoll, signal pipe): that is not a leak.
+-- The first test of a process may open what stays open (epoll, signal pipe, inotify): that is not a leak.
 local function warm_up()
   loop.timer(0, function() end)
   loop.run()
   local handle = loop.signal('WINCH', function() end)
   handle:close()
+  local watch = loop.changed('/', function() end)
+  if watch then
+    watch:close()
+  end
   loop.run()
 end
 

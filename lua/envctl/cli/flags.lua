@@ -158,15 +158,15 @@ M.list = {
   },
   {
     names = { '--since' }, key = 'since', kind = 'string', meta = 'TIME', groups = { 'logs' },
-    help = 'from 90s, 10m or 2h ago, or from a date and time',
+    help = 'what was written since: 90s, 10m, 2h ago, or a date and time with its zone (RFC 3339)',
   },
   {
     names = { '--grep' }, key = 'grep', kind = 'string', meta = 'PATTERN', groups = { 'logs' },
-    help = 'only lines that match',
+    help = 'only lines that match a POSIX extended regular expression',
   },
   {
     names = { '--run' }, key = 'run', kind = 'string', meta = 'ID', groups = { 'logs' },
-    help = 'of this run, or `previous`',
+    help = 'of an earlier run: its id, or `previous`',
   },
   { names = { '--ready' }, key = 'ready', kind = 'bool', groups = { 'ready' }, help = 'wait for readiness' },
   {

@@ -48,14 +48,15 @@ end
 
 --- The saved state for a command that needs one. Raises state_missing.
 ---@param ctx envctl.Context
+---@param hint string|false|nil what helps when there is none
 ---@return table doc
-function M.require_state(ctx)
+function M.require_state(ctx, hint)
   require('envctl.state.paths').check(ctx.paths)
   local doc = require('envctl.state.store').read(ctx.paths)
   local mode = ctx.route.mode
   if not doc or mode and not M.has_mode(doc, mode) then
     require('envctl.err').raise('state_missing', 'no active runtime state found', {
-      hint = 'start something first: `envctl`',
+      hint = hint or 'start something first: `envctl`',
     })
   end
   return doc

@@ -30,8 +30,8 @@ local function saved_of(ctx)
   for _, path in ipairs {
     paths.state_file, paths.scope_dir .. '/run_state.json', paths.scope_dir .. '/runtime_map.json',
     paths.scope_dir .. '/ports_manifest.json', paths.scope_dir .. '/error_report.json',
-    paths.scope_dir .. '/events.jsonl', paths.scope_dir .. '/runs', paths.durable_scope .. '/prepared',
-    require('envctl.state.selection').file(paths),
+    paths.scope_dir .. '/events.jsonl', paths.scope_dir .. '/events.jsonl.1', paths.scope_dir .. '/runs',
+    paths.durable_scope .. '/prepared', require('envctl.state.selection').file(paths),
   } do
     if fs.lstat(path) then
       out[#out + 1] = path
@@ -118,7 +118,7 @@ local function confirmed(ctx, lines)
     })
   end
   for _, line in ipairs(lines) do
-    sys.write(1, 'would ' .. require('envctl.ui.clean').text(line) .. '\n')
+    ctx.out.text('would ' .. line)
   end
   return require('envctl.ui.choose').yes 'Really?'
 end

@@ -2,6 +2,7 @@
 local fs = require 'envctl.host.fs'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
+local log_times = require 'envctl.state.log_times'
 local select = require 'envctl.cli.select'
 
 local M = {}
@@ -16,6 +17,7 @@ function M.run(ctx)
     if stat then
       if not ctx.route.flags.dry_run then
         err.check(fs.truncate(r.log_path, 0))
+        fs.unlink(log_times.path(r.log_path))
       end
       cleared[#cleared + 1] = { name = r.name, log_path = r.log_path, bytes = stat.size }
     end

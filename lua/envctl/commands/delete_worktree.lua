@@ -99,13 +99,13 @@ local function confirmed(ctx, looked, data)
     return true
   end
   for _, item in ipairs(looked) do
-    sys.write(1, item.project.name .. ' (' .. item.project.root .. ')\n')
+    ctx.out.text(item.project.name .. ' (' .. item.project.root .. ')')
     for _, line in ipairs(guard.lines(item.reasons)) do
-      sys.write(1, '  ' .. require('envctl.ui.clean').text(line) .. '\n')
+      ctx.out.text('  ' .. line)
     end
   end
   for _, line in ipairs(lines) do
-    sys.write(1, 'The data of ' .. require('envctl.ui.clean').text(line) .. ' is deleted for good.\n')
+    ctx.out.text('The data of ' .. line .. ' is deleted for good.')
   end
   return require('envctl.ui.choose').yes('Move ' .. (#looked == 1 and 'it' or 'them') .. ' to the trash?')
 end

@@ -68,7 +68,6 @@ function M.run(ctx)
     print_json(ctx, doc, records, failed, failures)
     return code
   end
-  local clean = require('envctl.ui.clean').text
   if code == 0 then
     ctx.out.text 'No known service errors.'
     return 0
@@ -79,9 +78,9 @@ function M.run(ctx)
     ctx.out.text('  log: ' .. item.record.log_path)
   end
   for _, f in ipairs(failures) do
-    ctx.out.text(clean(f.message))
+    ctx.out.text(f.message)
     for _, line in ipairs(type(f.log_tail) == 'table' and f.log_tail or {}) do
-      ctx.out.text('    ' .. clean(line))
+      ctx.out.text('    ' .. line)
     end
   end
   return code

@@ -13,9 +13,8 @@ function M.run(ctx)
     document.ok = true
     ctx.out.json(document)
   else
-    local clean = require('envctl.ui.clean').text
     for _, line in ipairs(require('envctl.plan.explain').lines(document)) do
-      ctx.out.text(clean(line))
+      ctx.out.text(line)
     end
   end
   return 0

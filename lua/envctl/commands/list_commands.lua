@@ -38,7 +38,7 @@ function M.run(ctx)
     ctx.out.text(name)
   end
   if problem then
-    ctx.out.note('envctl: ' .. require('envctl.ui.clean').text(problem.message))
+    ctx.out.note('envctl: ' .. problem.message)
   end
   return 0
 end

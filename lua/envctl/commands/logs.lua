@@ -1,75 +1,122 @@
---- logs: the end of the services' logs, and what comes after it with --logs-follow. Reads only.
+--- logs: the end of the services' logs, what came since a time, what matches, and with --logs-follow what comes. Reads only.
 local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
+local clean = require('envctl.ui.clean').text
+local log_file = require 'envctl.state.log_file'
+local select = require 'envctl.cli.select'
 
 local M = {}
 
 local DEFAULT_TAIL = 20
-local READ_BYTES = 256 * 1024
 local FOLLOW_MS = 100
+local SHOWN_BYTES = 64 * 1024 -- of a line, on a terminal
 
---- The last n lines of a file, and the offset after them.
+---@class envctl.LogQuery what is wanted of each log
+---@field since integer? wall clock, ms
+---@field tail integer? at most so many lines from the end
+---@field pattern envctl.Regex?
+
+local function query_of(flags)
+  local query = { tail = flags.logs_tail }
+  if flags.since then
+    query.since = require('envctl.util.moment').parse(flags.since, sys.wall_ms()) or err.raise('invalid_value',
+      ('--since: expected 90s, 10m, 2h or a date and time such as %s, got "%s"'):format(
+        sys.iso_time(sys.wall_ms()):gsub('%..*', 'Z'), flags.since))
+  end
+  if flags.grep then
+    local pattern, message = require('envctl.host.regex').compile(flags.grep)
+    query.pattern = pattern or err.raise('invalid_value', '--grep: ' .. message, {
+      hint = 'it is a POSIX extended regular expression; \\ makes a special character an ordinary one',
+    })
+  end
+  if not query.tail and not query.since and not query.pattern then
+    query.tail = DEFAULT_TAIL
+  end
+  return query
+end
+
+local function matches(query, line)
+  return not query.pattern or query.pattern:matches(clean(line))
+end
+
+-- Where the wanted part of a log begins: never later than the first line since the wanted time.
+local function begin(path, query, size)
+  local first = log_file.first(path)
+  if not query.since then
+    return first
+  elseif query.since >= sys.wall_ms() then
+    return size
+  end
+  local offset = require('envctl.state.log_times').offset(path, query.since)
+  if offset <= first then
+    return first
+  end
+  -- A line that was begun before and ended since belongs to it.
+  local whole = fs.read_at(path, offset - 1, 1) == '\n'
+  return log_file.last(path, whole and 0 or 1, first, math.min(offset, size))
+end
+
+--- Hands out the wanted lines of a log.
 ---@param path string
----@param n integer
----@return string[] lines, integer offset
-function M.tail(path, n)
+---@param query envctl.LogQuery
+---@param visit fun(line: string)
+---@return integer offset bytes, string rest where to go on, and the last line when its end is not there yet
+function M.read(path, query, visit)
   local stat, message, code = fs.stat(path)
   if not stat then
-    if code == 'ENOENT' then
-      return {}, 0
+    return code == 'ENOENT' and 0 or err.raise('io_error', message), ''
+  end
+  local from = begin(path, query, stat.size)
+  if not query.pattern then
+    from = query.tail and log_file.last(path, query.tail, from, stat.size) or from
+    return log_file.each(path, from, stat.size, visit)
+  end
+  local last, count = {}, 0
+  local offset, rest = log_file.each(path, from, stat.size, function(line)
+    if matches(query, line) then
+      if query.tail then
+        last[count % query.tail] = line
+        count = count + 1
+      else
+        visit(line)
+      end
     end
-    err.raise('io_error', message)
+  end)
+  for i = math.max(0, count - (query.tail or 0)), count - 1 do
+    visit(last[i % query.tail])
   end
-  if n <= 0 then
-    return {}, stat.size
-  end
-  local size, from, text = stat.size, stat.size, ''
-  local newlines = 0
-  while from > 0 and newlines <= n and #text < 8 * READ_BYTES do
-    local step = math.min(from, 65536)
-    from = from - step
-    local chunk = fs.read_at(path, from, step) or ''
-    text = chunk .. text
-    newlines = select(2, text:gsub('\n', ''))
-  end
-  -- Trimmed logs begin with a hole that reads as zero bytes.
-  text = text:gsub('^%z+', '')
-  local lines = {}
-  for line in (text:sub(-1) == '\n' and text or (text .. '\n')):gmatch('([^\n]*)\n') do
-    lines[#lines + 1] = (line:gsub('\r$', ''))
-  end
-  if text == '' then
-    lines = {}
-  end
-  return table.move(lines, math.max(1, #lines - n + 1), #lines, 1, {}), size
+  return offset, rest
 end
 
 local function printer(ctx)
   local raw = not sys.isatty(1) and not ctx.route.flags.logs_no_color
-  local clean = require('envctl.ui.clean').text
   return function(line)
-    if raw then
-      sys.write(1, line .. '\n')
-    else
-      sys.write(1, clean(#line > 65536 and line:sub(1, 65536) or line) .. '\n')
-    end
+    sys.write(1, (raw and line or clean(line:sub(1, SHOWN_BYTES))) .. '\n')
   end
 end
 
-local function print_json(ctx, doc, records, n)
+local function print_json(ctx, doc, records, query)
   local services = json.array {}
-  for _, r in ipairs(records) do
-    local there = fs.stat(r.log_path)
-    services[#services + 1] = {
+  for i, r in ipairs(records) do
+    local there, lines = fs.stat(r.log_path), json.array {}
+    local function add(line)
+      lines[#lines + 1] = line
+    end
+    local _, rest = M.read(r.log_path, query, add)
+    if rest ~= '' and matches(query, rest) and query.tail ~= 0 then
+      add(rest)
+    end
+    services[i] = {
       name = r.name,
       project = r.project,
       service = r.service,
       log_path = r.log_path,
       exists = there ~= nil,
       size_bytes = there and there.size or 0,
-      tail_lines = json.array((M.tail(r.log_path, n))),
+      trimmed_bytes = there and log_file.first(r.log_path) or 0,
+      tail_lines = lines,
       status = r.status,
     }
   end
@@ -78,7 +125,9 @@ local function print_json(ctx, doc, records, n)
     ok = true,
     run_id = doc.run_id,
     mode = doc.mode,
-    tail = n,
+    tail = query.tail or json.null,
+    since = query.since and sys.iso_time(query.since) or json.null,
+    grep = ctx.route.flags.grep or json.null,
     -- Following is for text; the reference has these keys in every document.
     follow_requested = false,
     streaming = false,
@@ -87,11 +136,25 @@ local function print_json(ctx, doc, records, n)
   }
 end
 
+-- What a log got since the last look.
+local function go_on(ctx, record, place, visit)
+  local stat = fs.stat(record.log_path)
+  if not stat or stat.size == place.offset then
+    return
+  elseif stat.size < place.offset then
+    place.offset, place.rest = 0, '' -- emptied
+  elseif (fs.data_start(record.log_path) or 0) > place.offset then
+    place.offset, place.rest = log_file.first(record.log_path), ''
+    ctx.out.note('envctl: ' .. record.name .. ': lines were trimmed before they could be shown')
+  end
+  place.offset, place.rest = log_file.each(record.log_path, place.offset, stat.size, visit, place.rest)
+end
+
 --- Prints whole new lines of each log until Ctrl-C (or for duration_ms).
-local function follow(ctx, records, offsets, print_line)
+local function follow(ctx, records, places, query, print_line)
   local task = require 'envctl.task'
   local loop = require 'envctl.host.loop'
-  local rest, stop_now = {}, false
+  local stop_now = false
   local wake
   local function interrupt()
     stop_now = true
@@ -103,19 +166,14 @@ local function follow(ctx, records, offsets, print_line)
   local on_term <close> = loop.signal('TERM', interrupt) -- luacheck: ignore 211
   local duration = ctx.route.flags.logs_duration
   local deadline = duration and duration > 0 and sys.mono_ms() + math.floor(duration * 1000)
-  local many = #records > 1
   while true do
     for i, r in ipairs(records) do
-      local data = fs.read_at(r.log_path, offsets[i], READ_BYTES)
-      if data and #data > 0 then
-        offsets[i] = offsets[i] + #data
-        local text = (rest[i] or '') .. data
-        local last = text:find('\n[^\n]*$') or 0
-        for line in text:sub(1, last):gmatch('([^\n]*)\n') do
-          print_line((many and (r.name .. ' | ') or '') .. line)
+      local prefix = #records > 1 and r.name .. ' | ' or ''
+      go_on(ctx, r, places[i], function(line)
+        if matches(query, line) then
+          print_line(prefix .. line)
         end
-        rest[i] = text:sub(last + 1)
-      end
+      end)
     end
     if stop_now then
       return 2
@@ -135,33 +193,38 @@ local function follow(ctx, records, offsets, print_line)
   end
 end
 
+-- The run that is asked for, or what runs now.
+local function document_of(ctx)
+  local runs = require 'envctl.state.runs'
+  if ctx.route.flags.run then
+    require('envctl.state.paths').check(ctx.paths)
+    return runs.read(ctx.paths, ctx.route.flags.run)
+  end
+  return select.require_state(ctx, #runs.list(ctx.paths) > 0 and 'logs of the last run: `envctl logs --run previous`')
+end
+
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
-  local select = require 'envctl.cli.select'
-  local doc = select.require_state(ctx)
-  local flags = ctx.route.flags
+  local flags, query = ctx.route.flags, query_of(ctx.route.flags)
+  local doc = document_of(ctx)
   local records = select.services(ctx.route, doc)
-  local n = flags.logs_tail or DEFAULT_TAIL
   local following = flags.logs_follow or (flags.logs_duration or 0) > 0
   if ctx.out.is_json and not following then
-    print_json(ctx, doc, records, n)
+    print_json(ctx, doc, records, query)
     return 0
   end
-  local print_line, offsets = printer(ctx), {}
+  local print_line, places = printer(ctx), {}
   for i, r in ipairs(records) do
-    local lines, offset = M.tail(r.log_path, n)
-    offsets[i] = offset
     ctx.out.text(r.name .. ': log')
     ctx.out.text(r.log_path)
-    for _, line in ipairs(lines) do
-      print_line(line)
+    local offset, rest = M.read(r.log_path, query, print_line)
+    if not following and rest ~= '' and matches(query, rest) then
+      print_line(rest)
     end
+    places[i] = { offset = offset, rest = rest }
   end
-  if following then
-    return follow(ctx, records, offsets, print_line)
-  end
-  return 0
+  return following and follow(ctx, records, places, query, print_line) or 0
 end
 
 return M

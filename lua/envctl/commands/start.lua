@@ -103,6 +103,8 @@ local function apply(ctx, view)
       secrets = secrets,
       env = base_env(ctx),
       projects_at_once = document.parallel_trees.workers,
+      log_max_bytes = ctx.settings:get 'ENVCTL_LOG_MAX_MB' * 1024 * 1024,
+      runs_keep = ctx.settings:get 'ENVCTL_RUNS_KEEP',
       one_by_one = ctx.settings:get 'ENVCTL_SERVICE_PREP_PARALLEL' == false or nil,
       dependencies_at_once = ctx.settings:get 'ENVCTL_REQUIREMENTS_PARALLEL' == false and 1
         or ctx.settings:get 'ENVCTL_REQUIREMENTS_PARALLEL_MAX',

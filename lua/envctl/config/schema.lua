@@ -204,6 +204,14 @@ add('Behaviour', {
     key = 'ENVCTL_SERVICE_REBOUND_MAX_DELTA', type = 'int', default = 200, min = 0,
     doc = 'how far a service may choose its own port',
   },
+  {
+    key = 'ENVCTL_LOG_MAX_MB', type = 'int', default = 32, min = 1, max = 1048576,
+    doc = 'megabytes on disk that the log of a service may take; older lines go',
+  },
+  {
+    key = 'ENVCTL_RUNS_KEEP', type = 'int', default = 10, min = 1,
+    doc = 'runs whose logs are kept; what still runs is kept in any case',
+  },
   { key = 'ENVCTL_RESUME_RESTART_MISSING', type = 'bool', default = true, doc = 'resume starts what is gone' },
   {
     key = 'ENVCTL_RESUME_AGGRESSIVE_TERMINATE', type = 'bool', default = true,

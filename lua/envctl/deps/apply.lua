@@ -245,7 +245,7 @@ function M.adopt(world)
         world:on_leader_exit(svc, nil, nil)
       end)
       if svc.watch then
-        world.running[record.name] = svc
+        world:keep(svc)
         world:emit('requirements.adopt', record, { pid = record.pid })
       end
     elseif alive == false then

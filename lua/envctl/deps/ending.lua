@@ -92,13 +92,7 @@ end
 function M.remove(world, record)
   local svc = world.running[record.name]
   if svc then
-    if svc.watch then
-      svc.watch:close()
-    end
-    if svc.process then
-      svc.process:close()
-    end
-    world.running[record.name] = nil
+    world:release(svc)
   end
   local entry = world.doc and world.doc.requirements[record.project]
   if entry and entry.components then

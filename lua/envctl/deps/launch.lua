@@ -191,7 +191,7 @@ local function launch(op, d)
   record.started_at = sys.wall_ms() / 1000
   d.svc = svc
   op.started_dependencies[#op.started_dependencies + 1] = svc
-  world.running[record.name] = svc
+  world:keep(svc)
   M.requirement(world, record.project).components[record.id] = record
   world:save(true)
   M.release_ports(op, d) -- not every server can bind beside the one that keeps its port
@@ -367,7 +367,7 @@ local function bring_up(op, d)
   local svc = { record = record, started_mono = began, log_start = 0, dependency = true }
   d.svc = svc
   op.started_dependencies[#op.started_dependencies + 1] = svc
-  world.running[record.name] = svc
+  world:keep(svc)
   M.requirement(world, record.project).components[record.id] = record
   world:save(true)
   world:emit('requirements.start', record, { container = there.id, port = record.final, provider = 'docker' })

@@ -9,11 +9,13 @@ local err = require 'envctl.err'
 local task = require 'envctl.task'
 local json = require 'envctl.util.json'
 local store = require 'envctl.state.store'
+local runs = require 'envctl.state.runs'
 local ports_table = require 'envctl.state.ports_table'
 local names = require 'envctl.state.names'
 local world_mod = require 'envctl.keeper.world'
 local ending = require 'envctl.keeper.ending'
 local readiness = require 'envctl.keeper.readiness'
+local observe = require 'envctl.resume.observe'
 local child_env = require 'envctl.keeper.child_env'
 local rebind = require 'envctl.keeper.rebind'
 local deps = require 'envctl.deps.apply'
@@ -55,8 +57,7 @@ local function undo(op, project)
     local svc = by_name[result.name]
     if result.stopped then
       svc.record.status = (svc.exited and not result.was_alive) and 'exited' or 'stopped'
-      svc.process:close()
-      world.running[result.name] = nil
+      world:release(svc)
     else
       svc.record.status = 'unknown'
     end
@@ -114,6 +115,26 @@ local function check_unknown(op)
       give_up(op, a.project, e)
     end
   end
+end
+
+--- Between planning and now another client may have ended what this plan keeps, or started what it starts. Raises plan_stale: the
+--- client plans again.
+local function check_fresh(op, plan, actions)
+  local doc = op.world.doc
+  each_service(plan, function(project, service)
+    local name = names.display(project.name, service.name)
+    local record, action = doc and doc.services[name], actions[name] or 'start'
+    local live = record ~= nil and observe.service(record) == true
+    local own = record and (record.mode or doc.mode) == op.mode -- plans look at nothing else
+    if op.failures[project.name] then
+      return
+    elseif action == 'keep' and not live or action == 'start' and live and own then
+      err.raise('plan_stale', name .. (live and ' was started' or ' has ended') .. ' meanwhile', {
+        where = names.short(project.name, service.name),
+        hint = 'others start and stop the same services; try again',
+      })
+    end
+  end)
 end
 
 local function ledger_entries(plan, scope)
@@ -495,7 +516,7 @@ local function begin_run(op, plan)
     doc = {
       schema_version = store.SCHEMA_VERSION,
       generation = doc and doc.generation or 0,
-      run_id = 'run-' .. sys.iso_time(sys.wall_ms()):gsub('[-:T]', ''):sub(1, 14) .. '-' .. sys.random_hex(4),
+      run_id = runs.new_id(sys.wall_ms()),
       services = {},
       requirements = doc and doc.requirements or {},
       pointers = {},
@@ -505,9 +526,11 @@ local function begin_run(op, plan)
   local run = { id = doc.run_id, dir = store.run_dir(op.paths, doc.run_id) }
   err.check(fs.mkdirs(run.dir, 448)) -- 0700
   op.run, op.world.doc = run, doc
+  runs.prune(op.paths, op.request.runs_keep, doc)
   doc.mode = op.mode
   doc.plan_digest = plan.digest
   doc.metadata.command = op.command
+  doc.metadata.log_max_bytes = op.request.log_max_bytes
   doc.metadata.repo_scope_id = op.paths.scope_id
   doc.metadata.failed, doc.metadata.failure_message = nil, nil
   doc.metadata.project_roots = doc.metadata.project_roots or {}
@@ -613,6 +636,7 @@ function M.run(op)
   end
   local actions = actions_of(plan)
   check_unknown(op)
+  check_fresh(op, plan, actions)
   ports_table.reserve(op.paths, op.paths.scope_id, ledger_entries(plan, { id = op.paths.scope_id, root = op.root }))
   end_old(op, actions)
   local todo = todo_of(op, plan, actions)

@@ -54,7 +54,7 @@ end
 local function execute(op, item, step, record, dir, file)
   local env = op.env_of(op, item.project, item.service, record)
   local argv = argv_of(item, step, env, dir)
-  local timer, process
+  local timer, process, log
   local closing <close> = setmetatable({}, { -- luacheck: ignore 211
     __close = function()
       if timer then
@@ -62,6 +62,7 @@ local function execute(op, item, step, record, dir, file)
       end
       if process then
         process:close()
+        log:close()
       end
     end,
   })
@@ -86,6 +87,7 @@ local function execute(op, item, step, record, dir, file)
       resume(127)
       return
     end
+    log = op.world:watch_log(record.log_path)
     record.identity = process:identity()
     op.preparing[record] = true
     timer = loop.timer(step.timeout_ms or TIMEOUT_MS, function()

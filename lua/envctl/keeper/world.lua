@@ -9,6 +9,7 @@ local json = require 'envctl.util.json'
 local err = require 'envctl.err'
 local store = require 'envctl.state.store'
 local observe = require 'envctl.resume.observe'
+local logs = require 'envctl.keeper.logs'
 
 local M = {}
 local World = {}
@@ -198,7 +199,7 @@ function World:adopt()
           self:on_leader_exit(svc, nil, nil)
         end)
         if svc.watch then
-          self.running[name] = svc
+          self:keep(svc)
           adopted = adopted + 1
           if record.status == 'starting' or record.status == 'stopping' then
             record.status = 'running'
@@ -249,11 +250,48 @@ function M.new_record(project, service, run)
   }
 end
 
+--- Watches a service or dependency that was launched or adopted, until release().
+function World:keep(svc)
+  local record = svc.record
+  self.running[record.name] = svc
+  if not record.container_id then -- logs of containers are the daemon's
+    svc.log = self:watch_log(record.log_path)
+  end
+end
+
+--- Keeps a log within the cap of the run until the result is closed.
+---@param path string
+---@return envctl.LogWatch
+function World:watch_log(path)
+  return logs.watch(path, function()
+    return self.doc and self.doc.metadata.log_max_bytes
+  end)
+end
+
+--- Lets go of one that has ended.
+function World:release(svc)
+  if svc.stop_health then
+    svc.stop_health()
+  end
+  for _, handle in ipairs { 'watch', 'process', 'log' } do
+    if svc[handle] then
+      svc[handle]:close()
+    end
+  end
+  self.running[svc.record.name] = nil
+end
+
 --- Puts a launched (still gated) service into the document.
 function World:add(svc)
   local r = svc.record
-  self.running[r.name] = svc
+  self:keep(svc)
   self.doc.services[r.name] = r
+  -- The service leaves the document when it is stopped; its log stays with the run.
+  local metadata = self.doc.metadata
+  metadata.logs = metadata.logs or {}
+  metadata.logs[r.name] = {
+    project = r.project, service = r.service, type = r.type, mode = r.mode, log_path = r.log_path,
+  }
 end
 
 --- Forgets a service that is confirmed gone.
@@ -261,16 +299,7 @@ function World:remove(name)
   local svc = self.running[name]
   self.supervisor.cancel(name)
   if svc then
-    if svc.stop_health then
-      svc.stop_health()
-    end
-    if svc.watch then
-      svc.watch:close()
-    end
-    if svc.process then
-      svc.process:close()
-    end
-    self.running[name] = nil
+    self:release(svc)
   end
   if self.doc then
     self.doc.services[name] = nil
@@ -282,17 +311,11 @@ function World:idle()
   if self.supervisor.busy() then
     return false
   end
-  for name, svc in pairs(self.running) do
+  for _, svc in pairs(self.running) do
     if svc.exited then
       -- A leader can end before its children: they are still this keeper's to end.
       if #procfs.members({ observe.query(svc.record) })[1] == 0 then
-        if svc.watch then
-          svc.watch:close()
-        end
-        if svc.process then
-          svc.process:close()
-        end
-        self.running[name] = nil
+        self:release(svc)
       end
     end
   end

@@ -128,7 +128,9 @@ local function remove_logs(ctx, names)
   local runs = ctx.paths.scope_dir .. '/runs'
   for _, run in ipairs(fs.list(runs) or {}) do
     for name in pairs(names or {}) do
-      fs.unlink(runs .. '/' .. run.name .. '/' .. name)
+      local log = runs .. '/' .. run.name .. '/' .. name
+      fs.unlink(log)
+      fs.unlink(require('envctl.state.log_times').path(log))
     end
   end
 end

@@ -161,7 +161,7 @@ function M.around_stop(ctx, event, names)
     end
   end)
   if not ok then
-    ctx.out.note('envctl: ' .. event .. ': ' .. require('envctl.ui.clean').text(e.message) .. ' (stop goes on)')
+    ctx.out.note('envctl: ' .. event .. ': ' .. e.message .. ' (stop goes on)')
   end
 end
 

@@ -1,5 +1,5 @@
---- events.jsonl: what happened, one object a line, appended as it happens. Best effort: a failing writer warns once and stays
---- silent; it never stops an operation.
+--- events.jsonl: what happened, one object a line, appended as it happens. When it is big, it becomes events.jsonl.1, and the one
+--- before goes. Best effort: a failing writer warns once and stays silent; it never stops an operation.
 local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local json = require 'envctl.util.json'
@@ -11,7 +11,7 @@ local MAX_BYTES = 16 * 1024 * 1024
 local function last_seq(path)
   local stat = fs.stat(path)
   if not stat then
-    return 0
+    return nil
   end
   local from = math.max(0, stat.size - 65536)
   local text = fs.read_at(path, from, 65536) or ''
@@ -28,7 +28,8 @@ end
 ---@param on_failure fun(message: string)
 function M.open(paths, on_failure)
   local path = paths.scope_dir .. '/events.jsonl'
-  local seq, failed = last_seq(path), false
+  local older = path .. '.1'
+  local seq, failed = last_seq(path) or last_seq(older) or 0, false
   local stream = {}
 
   --- Appends one event. fields may carry run_id, command_id, project, service; the rest belongs into data.
@@ -47,7 +48,7 @@ function M.open(paths, on_failure)
     }
     local stat = fs.stat(path)
     if stat and stat.size > MAX_BYTES then
-      fs.rename(path, path .. '.1')
+      fs.rename(path, older)
     end
     local ok, message = fs.append(path, line .. '\n')
     if not ok and not failed then

@@ -19,6 +19,27 @@ local function valid_utf8(text)
   end
 end
 
+-- Takes out OSC, DCS, SOS, PM and APC with what they carry, up to BEL or ST. A pattern would look for the end again from each of
+-- many beginnings, which makes a hostile line of 64 KB take seconds.
+local function without_strings(text)
+  local out, from, bell, st = {}, 1, nil, nil
+  while true do
+    local start = text:find('\27[%]PX^_]', from)
+    if start and bell ~= false and (bell or 0) < start + 2 then
+      bell = text:find('\7', start + 2, true) or false
+    end
+    if start and st ~= false and (st or 0) < start + 2 then
+      st = text:find('\27\\', start + 2, true) or false
+    end
+    if not start or not bell and not st then
+      out[#out + 1] = text:sub(from)
+      return table.concat(out)
+    end
+    out[#out + 1] = text:sub(from, start - 1)
+    from = bell and (not st or bell < st) and bell + 1 or st + 2
+  end
+end
+
 --- One line, without its newline.
 ---@param text string
 ---@return string
@@ -26,10 +47,7 @@ function M.text(text)
   if not text:find('[^\32-\126\t]') then
     return text
   end
-  text = text
-    :gsub('\27%[[%d;:<=>?]*[ -/]*[@-~]', '') -- CSI
-    :gsub('\27[%]PX^_].-\7', '') -- OSC, DCS, SOS, PM, APC ended by BEL
-    :gsub('\27[%]PX^_].-\27\\', '') -- … or by ST
+  text = without_strings((text:gsub('\27%[[%d;:<=>?]*[ -/]*[@-~]', ''))) -- CSI first
     :gsub('\27.?', '')
     :gsub('[%z\1-\8\11-\31\127]', '')
   text = valid_utf8(text)

@@ -1,5 +1,8 @@
---- Where text goes: results to stdout, everything else to stderr. With --json stdout carries exactly one document.
+--- Where text goes: results to stdout, everything else to stderr. With --json stdout carries exactly one document. Names and
+--- messages in it can come from anywhere, so here is the one place where text is cleaned; colours and moves of the cursor are
+--- written by envctl.ui.progress.
 local sys = require 'envctl.host.sys'
+local clean = require('envctl.ui.clean').text
 
 local M = {}
 
@@ -10,13 +13,13 @@ function M.new(json)
   --- A line of result text (not shown with --json).
   function out.text(line)
     if not json then
-      sys.write(1, line .. '\n')
+      sys.write(1, clean(line) .. '\n')
     end
   end
 
   --- A line about progress, a warning, a hint.
   function out.note(line)
-    sys.write(2, line .. '\n')
+    sys.write(2, clean(line) .. '\n')
   end
 
   --- The one document.

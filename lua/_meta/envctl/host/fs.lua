@@ -111,6 +111,10 @@ function fs.space(path) end
 ---@param length integer
 ---@return true? ok, string? message, string? code
 function fs.punch(path, length) end
+--- Where the data of a file begins: 0, or the end of the hole that punch left.
+---@param path string
+---@return integer? offset, string? message, string? code
+function fs.data_start(path) end
 --- Sets the size of an existing file.
 ---@param path string
 ---@param size integer

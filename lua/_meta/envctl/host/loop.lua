@@ -28,6 +28,11 @@ function loop.signal(name, fn) end
 ---@param fn fun()
 ---@return envctl.Handle
 function loop.readable(fd, fn) end
+--- Calls fn once when the file was written to, renamed or removed.
+---@param path string
+---@param fn fun()
+---@return envctl.Handle? handle, string? message, string? code ENOENT; EMFILE and ENOSPC: the kernel has no watch left
+function loop.changed(path, fn) end
 --- Number of open handles of all kinds (for leak checks).
 ---@return integer
 function loop.handles() end

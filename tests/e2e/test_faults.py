@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Faults of the machine: a full disk, a read-only one, few descriptors (R08), a wall clock that jumps (R22); and many services that end
+at once (R16)."""
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+from lib import BIN, TOP, Skipped, check, contains, equal, main, test, wait_for
+
+CLONE_NEWNS = 0x20000
+CLOCK = TOP / "tests/fixtures/preload/clock.c"
+
+
+@contextlib.contextmanager
+def small_disk(w, size):
+    """A small tmpfs as the runtime root, in a mount namespace that ends with this test program."""
+    if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
+        raise Skipped("mounting needs root")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    w.runtime.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=700,size={size}", "none", w.runtime], check=True)
+    try:
+        yield
+        w.stop_all()
+        w.gone()
+    finally:
+        subprocess.run(["umount", "--lazy", w.runtime], check=True)
+
+
+def fill(path):
+    with open(path, "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"\0" * 4096)
+        except OSError:
+            pass
+
+
+def looking_and_stopping_work(w, **options):
+    """status, logs, stop and stop-all succeed; nothing is left."""
+    shown = w.envctl("show-state", "--json", rc=0, **options).json()["state"]["services"]
+    equal({n: s["live"] for n, s in shown.items()}, {"Main Backend": True, "Main Frontend": True}, "live")
+    contains(w.envctl("logs", "--all", rc=0, **options).out, "listening", "logs")
+    w.envctl("health", rc=0, **options)
+    w.envctl("stop", "--service", "frontend", rc=0, **options)
+    equal(len(w.service_processes()), 1, "services after stop")
+    w.envctl("stop-all", rc=0, **options)
+    w.gone()
+
+
+@test
+def a_full_disk(w):
+    with small_disk(w, "1m"):
+        w.services(backend="", frontend="")
+        w.start()
+        fill(w.runtime / "filler")
+        looking_and_stopping_work(w)
+        # Nothing is started on the full disk, and everything when there is room again.
+        error = w.envctl("start", "--headless", "--json", rc=1).error()
+        contains(error["message"], str(w.runtime), "the message names the place")
+        equal(w.service_processes(), [], "nothing was started")
+        w.gone()
+        (w.runtime / "filler").unlink()
+        w.start()
+
+
+@test
+def a_full_disk_and_a_restart(w):
+    """What cannot be recorded is not started, and what runs is not ended for it."""
+    with small_disk(w, "1m"):
+        w.services(backend="", frontend="")
+        w.start()
+        pids = {p.pid for p in w.service_processes()}
+        fill(w.runtime / "filler")
+        error = w.envctl("restart", "--service", "backend", "--json", rc=1).error()
+        check(error["hint"], f"a way out: {error}")
+        equal({p.pid for p in w.service_processes()}, pids, "what runs")
+
+
+@test
+def a_read_only_disk(w):
+    """Everything has ended (a disk with files open for writing cannot become read-only), and nobody could record it."""
+    with small_disk(w, "1m"):
+        w.services(backend="", frontend="")
+        w.start()
+        for p in w.keepers() + w.service_processes():
+            p.signal(signal.SIGKILL)
+        w.gone()
+        subprocess.run(["mount", "-o", "remount,ro", w.runtime], check=True)
+        shown = w.envctl("show-state", "--json", rc=0).json()["state"]["services"]
+        equal({s["live"] for s in shown.values()}, {False}, "live")
+        contains(w.envctl("logs", "--all", rc=0).out, "listening", "logs")
+        for command in (["start", "--headless"], ["stop-all"]):
+            error = w.envctl(*command, "--json", rc=1).error()
+            contains(error["message"], str(w.runtime), f"message of {command}")
+            equal(w.processes(), [], f"processes after {command}")
+        subprocess.run(["mount", "-o", "remount,rw", w.runtime], check=True)
+
+
+def few_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+
+
+@test
+def few_descriptors_for_the_client(w):
+    w.services(backend="", frontend="")
+    w.start()
+    looking_and_stopping_work(w, preexec_fn=few_descriptors)
+
+
+@test
+def few_descriptors_for_everybody(w):
+    """The keeper has no more than that either: it starts everything, or says what it lacks and starts nothing."""
+    w.services(backend="", frontend="")
+    result = w.envctl("start", "--headless", "--json", preexec_fn=few_descriptors)
+    if result.rc == 0:
+        looking_and_stopping_work(w, preexec_fn=few_descriptors)
+    else:
+        contains(result.error()["message"], "too many open files", "the error")
+        equal(w.service_processes(), [], "services after a failed start")
+        w.envctl("stop-all", rc=0, preexec_fn=few_descriptors)
+    w.gone()
+
+
+def many(w, services):
+    """A script with services that do not listen: {name: Lua fields}."""
+    entries = ",\n".join(f"    {name} = {{ listens = false, {fields} }}" for name, fields in services.items())
+    w.configure(MAIN_BACKEND_ENABLE=False, MAIN_FRONTEND_ENABLE=False)
+    w.write(".envctl.lua", f"return {{\n  envctl = 1,\n  services = {{\n{entries}\n  }},\n}}\n")
+    w.commit()
+    w.envctl("script", "trust", rc=0)
+
+
+def stopped(w):
+    return w.envctl("stop-all", "--json", rc=0).json()["stopped"]
+
+
+@test(timeout=120)
+def a_hundred_services_end_at_once(w):
+    """R16; that it takes less than a second is for the benchmarks to say."""
+    many(w, {f"s{n}": 'command = "sleep 3600"' for n in range(100)})
+    w.start(timeout=90)
+    equal(len(w.service_processes()), 100, "processes")
+    result = stopped(w)
+    equal([s["name"] for s in result if not s["stopped"] or s["killed"]], [], "services that had to be killed, or live")
+    equal(len(result), 100, "services that were stopped")
+    w.gone()
+
+
+@test(timeout=120)
+def those_that_ignore_term_share_one_grace_period(w):
+    """R16. Twenty with a grace period of 2 s each: one after the other they take 40 s."""
+    command = "command = { 'sh', '-c', 'trap \"\" TERM; while :; do sleep 3600; done' }, stop = { timeout_ms = 2000 }"
+    many(w, {f"s{n}": command for n in range(20)})
+    w.start()
+    # The shell has to have come to its trap.
+    wait_for(lambda: len([p for p in w.service_processes() if p.comm == "sleep"]) == 20, "the services to ignore it")
+    began = time.monotonic()
+    result = stopped(w)
+    check(time.monotonic() - began < 20, "they were ended one after the other")  # half of that
+    equal([s["name"] for s in result if not s["stopped"] or not s["killed"]], [], "services that were not killed")
+    w.gone()
+
+
+@test(timeout=180)
+def the_wall_clock_jumps(w):
+    """R22: an hour, ten years, to 1970, at any step. Waiting goes by the monotonic clock, and no age is negative."""
+    shift, library = w.base / "shift", w.base / "clock.so"
+    if not shutil.which("cc"):
+        raise Skipped("a compiler makes the clock that can be set")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", library, CLOCK, "-ldl"], check=True)
+    w.env |= {"LD_PRELOAD": str(library), "CLOCK_SHIFT_FILE": str(shift)}
+
+    def set_clock(seconds):
+        shift.with_suffix(".new").write_text(str(int(seconds)), encoding="ascii")
+        shift.with_suffix(".new").rename(shift)
+
+    year = 365 * 24 * 3600
+    jumps = [3600, -3600, 10 * year, -10 * year, -time.time() + 60, 0]
+    set_clock(0)
+    w.services(backend="--delay 0.1", frontend="")
+    for n, jump in enumerate(jumps):
+        w.start()
+        set_clock(jump)
+        for name, service in w.state()["state"]["services"].items():
+            equal((name, service["live"]), (name, True), f"live after a jump of {jump} s")
+            check(0 <= service["ready_ms"] < 60000, f"ready_ms {service['ready_ms']}")
+        if jump <= 0:  # set back, what is old looks newer: more is shown, never less
+            contains(w.envctl("logs", "--all", "--since", "10m", rc=0).out, "listening", "logs since")
+        out = w.envctl("show-state", rc=0).out + w.envctl("health", rc=0).out
+        check(not re.search(r"(?<![\w.-])-\d+ ?(s|ms|min|h|d)\b", out), f"a negative age in\n{out}")
+        if n % 2:
+            w.envctl("restart", "--service", "backend", rc=0)
+        w.stop_all()
+        w.gone()
+    # A budget of a second is a second, whatever the clock says meanwhile.
+    w.services(backend="--never-listen", ENVCTL_BACKEND_READY_TIMEOUT=1)
+    for jump in (10 * year, -10 * year):
+        set_clock(0)
+        began = time.monotonic()
+        client = w.spawn(BIN, "start", "--headless", "--json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        wait_for(w.service_processes, "the service to be there")
+        set_clock(jump)
+        out = client.communicate(timeout=60)[0]
+        equal(json.loads(out)["error"]["code"], "service_not_ready", "code")
+        check(time.monotonic() - began >= 1, "the budget ended early")
+    set_clock(0)
+
+
+if __name__ == "__main__":
+    main()
