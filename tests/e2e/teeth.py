@@ -158,7 +158,7 @@ TEETH = [
         "test_resume",
         ["what_a_script_leaves_out_is_not_touched"],
         None,
-        [("plan/startup.lua", "action = 'unknown',", "action = 'start',")],
+        [("plan/reuse.lua", "action = 'unknown',", "action = 'start',")],
     ),
 ]
 

@@ -4,6 +4,7 @@
 import re
 import signal
 import subprocess
+import threading
 import urllib.request
 
 from lib import BIN, PYTHON, SVC, check, contains, equal, main, test, wait_for
@@ -117,6 +118,30 @@ exec redis-server --port $1 --bind 127.0.0.1 --save ""
     equal((failed["code"], failed["where"], failed.get("failures")), ("dependency_failed", "web_shop-2/redis", None), "what failed")
     equal(live(w), {"web_shop-1 Backend", "web_shop-3 Backend"}, "the others run")
     equal(set(w.saved_state()["requirements"]), {"web_shop-1", "web_shop-3"}, "with theirs")
+
+
+@test(timeout=180)
+def each_started_by_somebody_else_at_the_same_moment(w):
+    """R24 within one repository: whoever comes second waits for a turn (--wait), or hears who is at work."""
+    prepare(w, "shop")
+    w.envctl("--headless", "--plan", "--count", "shop=8", rc=0)
+    before = {s["name"]: s["port"] for s in w.start("--trees", "--all", "--json").json()["services"]}
+    w.stop_all()
+    results = {}
+
+    def start(n):
+        results[n] = w.envctl("start", "--headless", "--trees", "--project", f"web_shop-{n}", "--wait", "--json", timeout=120)
+
+    threads = [threading.Thread(target=start, args=(n,)) for n in range(1, 9)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for n, result in results.items():
+        equal(result.rc, 0, f"web_shop-{n}: {result}")
+    services = w.saved_state()["services"]
+    equal({name: s["actual_port"] for name, s in services.items()}, before, "all of them, with the ports that they had")
+    equal(live(w), set(before), "and alive")
 
 
 @test(timeout=120)
