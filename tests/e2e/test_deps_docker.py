@@ -37,6 +37,11 @@ def in_containers(w):
         parts = components(w.saved_state())
         equal(get(backend_url(w), "/put?kept"), "ok", "put")
         equal(get(backend_url(w), "/incr"), "1", "counter")
+        shown = w.envctl("logs", "--service", "redis", "--json", rc=0).json()["services"]
+        equal([s["name"] for s in shown], ["Main Redis"], "a log that the daemon has")
+        contains("\n".join(shown[0]["tail_lines"]), "Ready to accept connections", "its lines")
+        equal(w.envctl("logs", "--service", "redis", "--logs-follow", "--json", rc=1).json()["error"]["code"], "not_supported",
+              "following it")
         ids = {parts[i]["container_id"] for i in parts}
         for id in ids:
             published = docker("port", id).stdout.decode()

@@ -25,6 +25,8 @@ def a_row_survives_stop_and_start(w):
         equal(get(url, "/put?one"), "ok", "put")
         equal(get(url, "/incr"), "1", "counter")
         parts = components(w.saved_state())
+        contains(w.envctl("logs", "--service", "postgres", rc=0).out, "ready to accept connections", "its log, asked for by name")
+        check("accept connections" not in w.envctl("logs", rc=0).out, "not among those of services")
         ports = [parts[i]["final"] for i in ("postgres", "redis")]
         pids = [parts[i]["pid"] for i in ("postgres", "redis")]
         w.envctl("stop", "--headless", rc=0)

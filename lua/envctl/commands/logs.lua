@@ -203,13 +203,53 @@ local function document_of(ctx)
   return select.require_state(ctx, #runs.list(ctx.paths) > 0 and 'logs of the last run: `envctl logs --run previous`')
 end
 
+-- The services, and the dependencies that are asked for by name: others would be noise among them.
+local function records_of(ctx, doc)
+  if #ctx.route.services == 0 then
+    return (select.services(ctx.route, doc))
+  end
+  local all = { mode = doc.mode, services = {} }
+  for name, record in pairs(doc.services) do
+    all.services[name] = record
+  end
+  require('envctl.deps.truth').each(doc, function(project, id, component)
+    if component.log_path then
+      component.project, component.service, component.mode = project, id, ctx.route.mode
+      all.services[require('envctl.state.names').display(project, id)] = component
+    end
+  end)
+  return (select.services(ctx.route, all))
+end
+
+-- Logs of containers are the daemon's: the file of one is a copy.
+local function copy_of_daemon(ctx, record, query, following)
+  if following then
+    err.raise('not_supported', record.name .. ' runs in a container, whose log cannot be followed here', {
+      hint = 'run: docker logs --follow ' .. record.container_name,
+    })
+  end
+  local env = sys.environ()
+  env.DOCKER_HOST = record.docker_host
+  local ok, e = require('envctl.task').try(require('envctl.deps.docker').keep_log, {
+    base_env = env, container_id = record.container_id, log_path = record.log_path,
+  }, query.tail, query.since)
+  if not ok then
+    ctx.out.note('envctl: ' .. record.name .. ': ' .. e.message .. '; this is what is known of its log')
+  end
+end
+
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
   local flags, query = ctx.route.flags, query_of(ctx.route.flags)
   local doc = document_of(ctx)
-  local records = select.services(ctx.route, doc)
+  local records = records_of(ctx, doc)
   local following = flags.logs_follow or (flags.logs_duration or 0) > 0
+  for _, record in ipairs(records) do
+    if record.container_id then
+      copy_of_daemon(ctx, record, query, following)
+    end
+  end
   if ctx.out.is_json and not following then
     print_json(ctx, doc, records, query)
     return 0

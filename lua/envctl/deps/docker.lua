@@ -380,10 +380,17 @@ function M.usable(d)
   return USABLE[d.plan.ready.kind](d)
 end
 
---- Copies the end of a container's output into its log file, for messages.
----@param d table
-function M.keep_log(d)
-  local result = M.run(d.base_env, { 'logs', '--tail', '200', d.container_id })
+--- Copies the end of a container's output into its log file.
+---@param d {base_env: table, container_id: string, log_path: string}
+---@param lines integer?
+---@param since integer? wall clock, ms
+function M.keep_log(d, lines, since)
+  local args = { 'logs', '--tail', ('%d'):format(lines or 200) }
+  if since then
+    args = { 'logs', '--since', ('%d'):format(since // 1000) }
+  end
+  args[#args + 1] = d.container_id
+  local result = M.run(d.base_env, args)
   if result.out ~= '' then
     fs.write_atomic(d.log_path, result.out, { durable = false })
   end
