@@ -260,6 +260,7 @@ function M.main(argument)
   if type(spec) ~= 'table' then
     err.raise('protocol_error', '__keeper is internal to envctl')
   end
+  collectgarbage('incremental', 200) -- it stays: memory matters more than the first milliseconds
   local ok, result = xpcall(serve, function(e)
     return err.wrap(e, debug.traceback(tostring(e), 2))
   end, spec)
