@@ -102,6 +102,34 @@ TEETH = [
         None,
         [("state/paths.lua", "fs.secure_dir(path, { create = false })", "fs.stat(path)")],
     ),
+    (
+        "trimming of logs",
+        "test_logs",
+        ["the_cap_is_kept_by_the_next_keeper"],
+        None,
+        [("keeper/logs.lua", "    if max then\n", "    if false then\n")],
+    ),
+    (
+        "times of logs",
+        "test_logs",
+        ["since"],
+        None,
+        [("keeper/logs.lua", "      log_times.note(path, sys.wall_ms(), noted)\n", "      log_times.note(path, sys.wall_ms(), 0)\n")],
+    ),
+    (
+        "old runs go",
+        "test_logs",
+        ["old_runs_go"],
+        None,
+        [("state/runs.lua", "      fs.remove_tree(", "      fs.stat(")],
+    ),
+    (
+        "text from outside is cleaned on its way out",
+        "test_hostile_text",
+        ["in_names"],
+        None,
+        [("ui/out.lua", "sys.write(1, clean(line)", "sys.write(1, (line)")],
+    ),
     ("a fresh line after a torn one", "test_events", ["torn_at_any_byte"], "no_fresh_line", []),
 ]
 
