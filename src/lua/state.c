@@ -125,7 +125,8 @@ envctl_vm *envctl_vm_new(int argc, char **argv, int all_libs)
     lua_pushcfunction(vm->L, setup);
     lua_pushinteger(vm->L, all_libs);
     lua_call(vm->L, 1, 0);
-    // A command is over before it would pay to collect; what lives longer asks for less garbage (see envctl.keeper.server).
+    // A command is over before it would pay to collect; what lives longer asks for less garbage (see
+    // envctl.keeper.server).
     lua_gc(vm->L, LUA_GCINC, 1000, 0, 0);
     lua_gc(vm->L, LUA_GCCOLLECT);
     return vm;

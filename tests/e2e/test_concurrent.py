@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Several clients at once, with random commands (R10): each of them succeeds or says who is busy, nothing hangs, and in the end the
-state is the truth. ENVCTL_ROUNDS=250 is the long form; ENVCTL_SEED repeats the choice of commands."""
+state is the truth. The same while keepers, clients and services are killed. ENVCTL_ROUNDS=250 is the long form; ENVCTL_SEED repeats the choice of commands."""
 
 import json
 import random
+import signal
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from lib import SEED, check, equal, main, rounds, test
+from drill import check_after_kill
+from lib import SEED, Proc, check, equal, main, rounds, test
 
 COMMANDS = [
     (4, ["start", "--headless"]), (2, ["resume", "--headless"]), (3, ["restart", "--service", "backend", "--headless"]),
@@ -20,7 +23,11 @@ SAID = {"busy", "state_missing", "requested_project_not_running", "unknown_targe
 REPORTS = {"show-state", "health"}
 
 
-def client(w, repo, number, count):
+# What the death of the keeper, or of a service in the middle of its start, adds to that.
+KILLED = {"keeper_lost", "keeper_failed", "service_exited", "not_stopped"}
+
+
+def client(w, repo, number, count, killed=False):
     dice = random.Random(f"{SEED} {repo.name} {number}")
     words = [c for _, c in COMMANDS]
     weights = [n for n, _ in COMMANDS]
@@ -30,10 +37,12 @@ def client(w, repo, number, count):
         if "--wait" in command and command[0] not in ("start", "resume", "restart", "stop", "stop-all"):
             command.remove("--wait")
         result = w.envctl(*command, cwd=repo, timeout=90)
+        if killed and result.rc == -signal.SIGKILL:
+            continue
         document = json.loads(result.out)
         code = result.rc and (document.get("error") or {}).get("code")
         check(
-            result.rc == 0 or result.rc == 1 and (code in SAID or code is None and command[0] in REPORTS),
+            result.rc == 0 or result.rc == 1 and (code in SAID or killed and code in KILLED or code is None and command[0] in REPORTS),
             f"seed {SEED}, {repo.name}, client {number}, command {n + 1}: {result}",
         )
         check("traceback" not in result.err, str(result))
@@ -90,6 +99,36 @@ def many_clients_in_two_repositories(w):
     for repo in (other, w.repo):
         w.envctl("stop-all", "--wait", rc=0, cwd=repo)
     w.gone()
+
+
+def killer(w, until):
+    """kill -9 of a keeper, of a client, or of a service, again and again. Returns how many."""
+    dice, count = random.Random(f"{SEED} kills"), 0
+    while not until.wait(dice.uniform(0.02, 0.3)):
+        clients = [Proc(p.pid) for p in list(w.started) if p.poll() is None]
+        victims = {"keeper": w.keepers(), "client": clients, "service": w.service_processes()}[dice.choice(["keeper", "client", "service"])]
+        if victims:
+            dice.choice(victims).signal(signal.SIGKILL)
+            count += 1
+    return count
+
+
+@test(timeout=400)
+def two_clients_and_a_killer(w):
+    w.services(backend="", frontend="--delay 0.02")
+    ended = threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        kills = pool.submit(killer, w, ended)
+        clients = [pool.submit(client, w, w.repo, n, rounds(25), killed=True) for n in (1, 2)]
+        for c in clients:
+            c.exception()  # waits
+        ended.set()
+    for c in clients:
+        c.result()
+    print(f"# {kills.result()} kills")
+    check_after_kill(w, f"seed {SEED}")
+    w.start()
+    state_is_the_truth(w, w.repo)
 
 
 if __name__ == "__main__":

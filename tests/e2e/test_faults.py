@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Faults of the machine: a full disk, a read-only one, few descriptors (R08), a wall clock that jumps (R22); and many services that end
-at once (R16)."""
+"""Faults of the machine: a full disk, a read-only one, few descriptors (R08), a wall clock that jumps (R22), a state file that is
+garbled; and many services that end at once (R16)."""
 
 import contextlib
 import ctypes
 import json
 import os
+import random
 import re
 import resource
 import shutil
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import time
 
-from lib import BIN, TOP, Skipped, check, contains, equal, main, test, wait_for
+from lib import BIN, SEED, TOP, Skipped, check, contains, equal, main, rounds, test, wait_for
 
 CLONE_NEWNS = 0x20000
 CLOCK = TOP / "tests/fixtures/preload/clock.c"
@@ -174,8 +175,8 @@ def those_that_ignore_term_share_one_grace_period(w):
 def the_wall_clock_jumps(w):
     """R22: an hour, ten years, to 1970, at any step. Waiting goes by the monotonic clock, and no age is negative."""
     shift, library = w.base / "shift", w.base / "clock.so"
-    if not shutil.which("cc"):
-        raise Skipped("a compiler makes the clock that can be set")
+    if not shutil.which("cc") or "/debug/" in BIN:
+        raise Skipped("a compiler makes the clock that can be set, and the sanitizers want to be the first library")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", library, CLOCK, "-ldl"], check=True)
     w.env |= {"LD_PRELOAD": str(library), "CLOCK_SHIFT_FILE": str(shift)}
 
@@ -213,6 +214,52 @@ def the_wall_clock_jumps(w):
         equal(json.loads(out)["error"]["code"], "service_not_ready", "code")
         check(time.monotonic() - began >= 1, "the budget ended early")
     set_clock(0)
+
+
+def garbled(dice, text):
+    """A state file as a broken disk, an editor or another program might leave it."""
+    kind = dice.randrange(6)
+    at = dice.randrange(len(text))
+    if kind == 0:
+        return text[:at]
+    if kind == 1:
+        return text[:at] + bytes([dice.randrange(256)]) + text[at + 1 :]
+    if kind == 2:
+        return text[:at] + dice.randbytes(dice.randint(1, 4096)) + text[at:]
+    if kind == 3:  # a value of another type
+        values = [b"null", b"[]", b"{}", b"-1", b"1e308", b'"x"', b"true", b"99999999999999999999"]
+        places = list(re.finditer(rb': ("[^"]*"|\d+|null)', text))
+        place = dice.choice(places)
+        return text[: place.start(1)] + dice.choice(values) + text[place.end(1) :]
+    if kind == 4:
+        return b"\0" * len(text)
+    return b"[" * 100000
+
+
+@test(timeout=300)
+def a_garbled_state(w):
+    """Services run, and the state is broken behind envctl's back: it says so or lives with it, and stop-all ends everything."""
+    w.services(backend="", frontend="")
+    dice = random.Random(f"{SEED} garbled")
+    said = {}
+    for n in range(rounds(24)):
+        w.start()
+        for keeper in w.keepers():
+            keeper.signal(signal.SIGKILL)
+        wait_for(lambda: not w.keepers(), "the keeper to be gone")
+        path = w.state_file()
+        broken = garbled(dice, path.read_bytes())
+        path.write_bytes(broken)
+        for command in (["show-state"], ["health"], ["logs", "--all"], ["explain-startup"], ["start", "--headless"], ["stop-all"]):
+            result = w.envctl(*command, "--json")
+            what = f"round {n + 1}, seed {SEED}, {broken[:60]!r}…\n{result}"
+            check(result.rc in (0, 1), what)
+            code = (result.json().get("error") or {}).get("code") if result.rc else None
+            check(code != "internal" and "traceback" not in result.err, what)
+            said[code] = said.get(code, 0) + 1
+        equal(result.rc, 0, f"stop-all: {what}")
+        w.gone()
+    print(f"# {said}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ local function sample()
         actual_port = 8001, status = 'ready', url = 'http://localhost:8001', listener_pids = { 42 }, synthetic = false,
         log_path = '/x/Main_backend.txt',
       },
-      ['Main Worker'] = { type = 'worker', service = 'worker', project = 'Main', cwd = '/repo', status = 'exited' },
+      ['Main Worker'] = {
+        type = 'worker', service = 'worker', project = 'Main', cwd = '/repo', status = 'exited', log_path = '/tmp/y.txt',
+      },
     },
     requirements = {},
     pointers = {},
@@ -75,6 +77,43 @@ function M.test_bad_documents_are_state_unreadable()
       lu.assertEquals(e.code, 'state_unreadable', text)
       lu.assertStrContains(e.message, paths.state_file)
     end
+  end)
+end
+
+-- What others are signalled by, what becomes a path, and what is reckoned with.
+function M.test_a_field_of_another_type_is_unreadable()
+  local function broken(change)
+    with_dir(function(_, paths)
+      local doc = sample()
+      change(doc, doc.services['Main Backend'])
+      assert(store.write(paths, doc))
+      local ok, e = pcall(store.read, paths)
+      lu.assertFalse(ok)
+      lu.assertEquals(e.code, 'state_unreadable')
+    end)
+  end
+  for field, values in pairs {
+    pid = { 0, -1, 2 ^ 31 | 0, '1', 1.5 },
+    identity = { 'x', { pid = 0 }, { pid = -1 }, { pid = 1, start_time_ticks = -1 }, { pid = 1, boot_id = 1 } },
+    status = { 1, {} }, project = { 1, {} }, log_path = { 1, {} }, actual_port = { 0, 65536, 'x' },
+    listener_pids = { { -1 }, { 'x' } }, started_at = { 'now' }, restarts = { -1 },
+  } do
+    for _, value in ipairs(values) do
+      broken(function(_, service)
+        service[field] = value
+      end)
+    end
+  end
+  for _, id in ipairs { '../..', 'x', '', 'run-1/../..' } do
+    broken(function(doc)
+      doc.run_id = id
+    end)
+  end
+  broken(function(doc)
+    doc.metadata.logs = { ['Main Backend'] = { log_path = 1 } }
+  end)
+  broken(function(doc)
+    doc.requirements = { Main = { components = { postgres = { identity = { pid = -5 } } } } }
   end)
 end
 

@@ -48,8 +48,11 @@ function M.validate(doc, path)
     unreadable(path, 'has schema version ' .. tostring(doc.schema_version) .. ', this envctl reads version '
       .. M.SCHEMA_VERSION)
   end
-  if type(doc.run_id) ~= 'string' or doc.run_id == '' then
-    unreadable(path, '"run_id" is missing')
+  if type(doc.run_id) ~= 'string' or not doc.run_id:find '^run%-[%w%-]+$' then
+    unreadable(path, '"run_id" is missing, or no name of a run') -- it becomes a directory's name
+  end
+  if math.type(doc.generation or 0) ~= 'integer' then
+    unreadable(path, '"generation" is not a number')
   end
   if doc.mode ~= 'main' and doc.mode ~= 'trees' then
     unreadable(path, '"mode" is neither main nor trees')
@@ -57,10 +60,9 @@ function M.validate(doc, path)
   for _, key in ipairs { 'services', 'requirements', 'pointers', 'metadata' } do
     check_map(doc, key, path)
   end
-  for name, s in pairs(doc.services) do
-    if type(s) ~= 'table' or type(s.type) ~= 'string' then
-      unreadable(path, 'service "' .. tostring(name) .. '" is not a service record')
-    end
+  local problem = require('envctl.state.shape').problem(doc)
+  if problem then
+    unreadable(path, problem)
   end
   return doc
 end
