@@ -10,6 +10,7 @@ local definitions = require 'envctl.deps.definitions'
 local ending = require 'envctl.deps.ending'
 local launch = require 'envctl.deps.launch'
 local places = require 'envctl.deps.places'
+local holds = require 'envctl.keeper.holds'
 local truth = require 'envctl.deps.truth'
 local sorted = require('envctl.util.names').sorted
 
@@ -181,7 +182,9 @@ function M.begin(op)
         external[#external + 1] = plan
       elseif RUNS[plan.provider] and plan.action ~= 'keep' then
         local d = launch.new(op, project, plan)
-        launch.hold_ports(op, d)
+        for _, number in pairs(plan.ports) do
+          holds.take(op, number)
+        end
         d.say 'queued'
         todo[#todo + 1] = d
       elseif plan.action == 'keep' then

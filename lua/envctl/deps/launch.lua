@@ -5,13 +5,13 @@ local sys = require 'envctl.host.sys'
 local proc = require 'envctl.host.proc'
 local procfs = require 'envctl.host.procfs'
 local port = require 'envctl.host.port'
-local loop = require 'envctl.host.loop'
 local err = require 'envctl.err'
 local task = require 'envctl.task'
 local json = require 'envctl.util.json'
 local names = require 'envctl.state.names'
 local definitions = require 'envctl.deps.definitions'
 local places = require 'envctl.deps.places'
+local holds = require 'envctl.keeper.holds'
 local readiness = require 'envctl.keeper.readiness'
 local tool = require 'envctl.deps.tool'
 
@@ -133,32 +133,12 @@ local function make_cgroup(op, record)
   end
 end
 
---- Keeps the ports of one from others until it is started. Raises plan_stale.
----@param op table
----@param d table
-function M.hold_ports(op, d)
-  for _, number in pairs(d.plan.ports) do
-    local free, message = port.check(number)
-    local handle
-    if free then
-      handle, message = port.hold(number)
-    end
-    if not handle then
-      err.raise('plan_stale', tostring(message), { data = { port = number } })
-    end
-    op.holds[number] = handle
-  end
-end
-
---- Lets them go again.
+--- Lets the ports of one go.
 ---@param op table
 ---@param d table
 function M.release_ports(op, d)
   for _, number in pairs(d.plan.ports) do
-    if op.holds[number] then
-      op.holds[number]:close()
-      op.holds[number] = nil
-    end
+    holds.release(op, number)
   end
 end
 
@@ -249,21 +229,6 @@ local function listeners_of(d)
   return inodes
 end
 
-local function pause(svc, ms)
-  if svc.exited then
-    return
-  end
-  task.await(function(resume)
-    local timer = loop.timer(ms, resume)
-    svc.on_exit = function()
-      timer:close()
-      resume()
-    end
-    return timer
-  end)
-  svc.on_exit = nil
-end
-
 local function not_ready(op, d, why)
   local e
   if d.svc.exited then
@@ -325,7 +290,7 @@ local function await_ready(op, d)
         return
       end
     end
-    pause(svc, wait)
+    readiness.pause(svc, wait)
     wait = math.min(wait * 2, 50)
   end
   if took_over(op, d) then
@@ -389,7 +354,7 @@ local function bring_up(op, d)
         break
       end
     end
-    pause(svc, wait)
+    readiness.pause(svc, wait)
     wait = math.min(wait * 2, 500)
   end
   error(container_failed(op, d, why), 0)
@@ -406,7 +371,7 @@ local function bootstrap(d)
     if ok then
       return
     end
-    pause(d.svc, 100)
+    readiness.pause(d.svc, 100)
   until d.svc.exited or why == 'HTTP 404' or sys.mono_ms() > deadline
   local message = ('%s: it runs, but %s gives no answer that is of use: %s'):format(d.short, plan.path, why or '?')
   if plan.strict then

@@ -19,6 +19,7 @@ local observe = require 'envctl.resume.observe'
 local child_env = require 'envctl.keeper.child_env'
 local rebind = require 'envctl.keeper.rebind'
 local deps = require 'envctl.deps.apply'
+local holds = require 'envctl.keeper.holds'
 local prepare = require 'envctl.keeper.prepare'
 
 local M = {}
@@ -162,23 +163,8 @@ local function hold_ports(op, todo)
   for _, item in ipairs(todo) do
     local number = item.service.listens and item.service.port
     if number then
-      local free, message = port.check(number)
-      local handle
-      if free then
-        handle, message = port.hold(number)
-      end
-      if not handle then
-        err.raise('plan_stale', tostring(message), { data = { port = number } })
-      end
-      op.holds[number] = handle
+      holds.take(op, number)
     end
-  end
-end
-
-local function release_hold(op, number)
-  if number and op.holds[number] then
-    op.holds[number]:close()
-    op.holds[number] = nil
   end
 end
 
@@ -364,7 +350,7 @@ local function await_ready(op, item)
   local svc = item.svc
   local where, why, detail = readiness.wait(svc)
   if not where and hit_our_hold(op, svc) then
-    release_hold(op, svc.record.requested_port)
+    holds.release(op, svc.record.requested_port)
     op.world:remove(svc.record.name)
     svc = launch(op, item)
     op.world:save(true)
@@ -372,7 +358,7 @@ local function await_ready(op, item)
     where, why, detail = readiness.wait(svc)
   end
   local record = svc.record
-  release_hold(op, record.requested_port)
+  holds.release(op, record.requested_port)
   if not where then
     error(not_ready_error(op, svc, why, detail), 0)
   end
@@ -654,10 +640,7 @@ function M.run(op)
   end
   start_projects(op, todo)
   local failures = failures_of(op)
-  for _, hold in pairs(op.holds) do
-    hold:close()
-  end
-  op.holds = {}
+  holds.release_all(op)
   world:save(true)
   world:save_derived()
   store.write_errors(op.paths, op.run.id, op.errors, sys.iso_time(sys.wall_ms()))
@@ -747,10 +730,7 @@ end
 ---@param op table
 ---@param failure envctl.Err
 function M.rollback(op, failure)
-  for _, hold in pairs(op.holds) do
-    hold:close()
-  end
-  op.holds = {}
+  holds.release_all(op)
   undo(op)
   local world = op.world
   if world.doc and op.run then

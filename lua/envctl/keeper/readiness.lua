@@ -98,8 +98,10 @@ local function look(svc, state)
   return nil
 end
 
---- Parks until the service's process changed or ms went by.
-local function pause(svc, ms)
+--- Parks until the service's process changed or ms went by. Awaits.
+---@param svc table
+---@param ms integer
+function M.pause(svc, ms)
   if svc.exited then
     return
   end
@@ -231,7 +233,7 @@ function M.wait(svc)
     if now >= deadline then
       return nil, 'not_ready', state.stranger and 'stranger' or last
     end
-    pause(svc, math.min(interval, deadline - now))
+    M.pause(svc, math.min(interval, deadline - now))
     interval = math.min(interval * 2, 20)
   end
 end

@@ -1,0 +1,41 @@
+--- Ports that an operation keeps from others until what needs them is started: sockets that are bound and do not listen.
+local port = require 'envctl.host.port'
+local err = require 'envctl.err'
+
+local M = {}
+
+--- Takes a port. Raises plan_stale when somebody has it: the client plans again.
+---@param op table
+---@param number integer
+function M.take(op, number)
+  local free, message = port.check(number)
+  local handle
+  if free then
+    handle, message = port.hold(number)
+  end
+  if not handle then
+    err.raise('plan_stale', tostring(message), { data = { port = number } })
+  end
+  op.holds[number] = handle
+end
+
+--- Lets a port go; one that is not held is none of ours.
+---@param op table
+---@param number integer?
+function M.release(op, number)
+  if number and op.holds[number] then
+    op.holds[number]:close()
+    op.holds[number] = nil
+  end
+end
+
+--- Lets all of them go.
+---@param op table
+function M.release_all(op)
+  for _, handle in pairs(op.holds) do
+    handle:close()
+  end
+  op.holds = {}
+end
+
+return M
