@@ -76,6 +76,9 @@ def a_dependency_of_a_script_lives_like_the_others(w):
         equal([(d["id"], d["provider"], d["layer"], d["needs"]) for d in plan],
               [("mail", "command", 1, []), ("relay", "command", 2, ["mail"])], "plan")
         equal(plan[0]["provides"]["MAIL_PASSWORD"], "***", "a password in a plan")
+        text = w.envctl("explain-startup", rc=0).out
+        for part in (f"tools/standin mail {w.port + 40} {w.port + 20}", f"also listens: smtp {w.port + 20}", "after mail"):
+            contains(text, part, "explained")
         start(w)
         parts = components(w.saved_state())
         mail = parts["mail"]

@@ -38,28 +38,54 @@ function M.command_line(command)
   return table.concat(out, ' ')
 end
 
--- By "project/service"; what is about dependencies, and about what is planned no more, is only in the list.
-local function actions_by_service(plan)
+-- Actions by what they are about. What is planned no more is only in the list.
+local function key_of(project, name, dependency)
+  return (dependency and '@' or '') .. names.short(project, name)
+end
+
+local function actions_by_key(plan)
   local out = {}
   for _, a in ipairs(plan.actions or {}) do
-    if not a.dependency then
-      out[names.short(a.project, a.service)] = a
-    end
+    out[key_of(a.project, a.service, a.dependency)] = a
   end
   return out
 end
 
+-- Projects of a plan, after the holder of what they share.
+local function holders_of(plan)
+  local out = { known(plan.shared) }
+  return table.move(plan.projects, 1, #plan.projects, #out + 1, out)
+end
+
+local function port_text(entry)
+  return known(entry.port) and tostring(entry.port) or '-'
+end
+
 local function widths(plan, actions)
   local w = { name = 0, port = 0, action = 0 }
-  for _, project in ipairs(plan.projects) do
-    for _, s in ipairs(project.services) do
-      local a = actions[names.short(project.name, s.name)]
-      w.name = math.max(w.name, #s.name)
-      w.port = math.max(w.port, known(s.port) and #tostring(s.port) or 1)
-      w.action = math.max(w.action, a and #a.action or #'start')
+  local function fit(name, entry, action)
+    w.name, w.port = math.max(w.name, #name), math.max(w.port, #port_text(entry))
+    w.action = math.max(w.action, action and #action.action or #'start')
+  end
+  for _, project in ipairs(holders_of(plan)) do
+    for _, d in ipairs(project.dependencies or {}) do
+      fit(d.id, d, actions[key_of(project.name, d.id, true)])
+    end
+    for _, s in ipairs(project.services or {}) do
+      fit(s.name, s, actions[key_of(project.name, s.name)])
     end
   end
   return w
+end
+
+local function entry_lines(out, w, action, name, entry, what, notes)
+  local pattern = '  %-' .. w.action .. 's  %-' .. w.name .. 's  %' .. w.port .. 's  %s'
+  out[#out + 1] = pattern:format(action and action.action or 'start', name, port_text(entry), what)
+  notes[#notes + 1] = action and known(action.reason) or nil
+  local indent = string.rep(' ', 6 + w.action + w.name + w.port + 2)
+  for _, note in ipairs(notes) do
+    out[#out + 1] = indent .. note
+  end
 end
 
 local function origin_text(service)
@@ -75,40 +101,64 @@ local function origin_text(service)
   return known(o.evidence) and o.evidence .. ' (' .. place .. ')' or place
 end
 
+local function dependency_lines(out, project, d, action, w)
+  local notes, runs = { d.why }, 'nothing'
+  if d.scope == 'shared' and project.name ~= '@shared' then
+    notes, runs = {}, 'its part of the shared server'
+  elseif d.provider == 'docker' then
+    runs = 'the image ' .. d.image
+  elseif d.provider == 'external' then
+    runs = 'is looked at, at ' .. tostring(d.host)
+  elseif known(d.command) then
+    runs = M.command_line(d.command)
+  elseif known(d.program) then
+    runs = d.program
+  end
+  local more = {}
+  for _, name in ipairs(require('envctl.util.names').sorted(d.ports or {})) do
+    if d.ports[name] ~= d.port then
+      more[#more + 1] = name .. ' ' .. d.ports[name]
+    end
+  end
+  notes[#notes + 1] = #more > 0 and 'also listens: ' .. table.concat(more, ', ') or nil
+  notes[#notes + 1] = #(d.needs or {}) > 0 and 'after ' .. table.concat(d.needs, ', ') or nil
+  entry_lines(out, w, action, d.id, d, runs, notes)
+end
+
 local function service_lines(out, project, service, action, w)
-  local pattern = '  %-' .. w.action .. 's  %-' .. w.name .. 's  %' .. w.port .. 's  %s'
-  local port = known(service.port) and tostring(service.port) or '-'
-  out[#out + 1] = string.format(pattern, action and action.action or 'start', service.name, port,
-    M.command_line(service.command))
-  local indent = string.rep(' ', 6 + w.action + w.name + w.port + 2)
   local notes = {}
   notes[#notes + 1] = 'in ' .. (service.dir == '.' and project.root or project.root .. '/' .. service.dir)
   notes[#notes + 1] = origin_text(service)
-  notes[#notes + 1] = action and known(action.reason) or nil
   for _, step in ipairs(service.prepare) do
     local why = known(step.skip_reason) and ' is left out: ' .. step.skip_reason
       or known(step.reason) and ' runs first: ' .. step.reason or ''
     notes[#notes + 1] = step.name .. ' (' .. M.command_line(step.command) .. ')' .. why
   end
-  for _, note in ipairs(notes) do
-    out[#out + 1] = indent .. note
-  end
+  entry_lines(out, w, action, service.name, service, M.command_line(service.command), notes)
 end
 
 local function plan_lines(out, plan)
-  local actions = actions_by_service(plan)
+  local actions = actions_by_key(plan)
   local w = widths(plan, actions)
+  local function take(key)
+    local action = actions[key]
+    actions[key] = nil
+    return action
+  end
   out[#out + 1] = 'plan: ' .. plan.digest
-  for _, project in ipairs(plan.projects) do
+  for _, project in ipairs(holders_of(plan)) do
     out[#out + 1] = project.name .. ' (' .. project.root .. ')'
-    for _, service in ipairs(project.services) do
-      local key = names.short(project.name, service.name)
-      service_lines(out, project, service, actions[key], w)
-      actions[key] = nil
+    for _, d in ipairs(project.dependencies or {}) do
+      if known(d.provider) then
+        dependency_lines(out, project, d, take(key_of(project.name, d.id, true)), w)
+      end
+    end
+    for _, service in ipairs(project.services or {}) do
+      service_lines(out, project, service, take(key_of(project.name, service.name)), w)
     end
   end
   for _, a in ipairs(plan.actions or {}) do
-    if a.dependency or actions[names.short(a.project, a.service)] then
+    if actions[key_of(a.project, a.service, a.dependency)] then
       out[#out + 1] = M.action(a)
     end
   end
