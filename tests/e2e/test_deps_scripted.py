@@ -188,6 +188,29 @@ def what_scripts_say_about_the_bundled_ones(w):
 
 
 @test
+def supabase_without_containers(w):
+    """A command of the user's, or somebody else's: the database alone."""
+    with Data(w):
+        w.write("tools/standin", SERVER)
+        w.env["ENDINGS"] = str(w.repo / "endings")
+        w.services(backend="", MAIN_SUPABASE_ENABLE=True, DB_PORT=w.port + 40,
+                   ENVCTL_REQUIREMENT_SUPABASE_CMD=f'"{PYTHON} -S -E tools/standin db {{port}}"')
+        start(w)
+        (part,) = components(w.saved_state()).values()
+        equal((part["id"], part["provider"]), ("supabase", "command"), "what runs")
+        secret = environ_of_api(w)["SUPABASE_DB_PASSWORD"]
+        url = f"postgresql://postgres:{secret}@localhost:{w.port + 40}/postgres"
+        equal(environ_of_api(w)["DATABASE_URL"], url, "how it is reached")
+        w.stop_all()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            w.services(backend="", MAIN_SUPABASE_ENABLE=True, ENVCTL_SUPABASE_URL=f"postgresql://me:pw@127.0.0.1:{port}/app")
+            start(w)
+            env = environ_of_api(w)
+            equal((env["DB_USER"], env["DB_NAME"], env["SUPABASE_DB_PORT"]), ("me", "app", str(port)), "somebody else's")
+
+
+@test
 def n8n_of_this_machine(w):
     """A stand-in for n8n: what is asked of it and how it is told are n8n's; what it does is not."""
     with Data(w) as data:

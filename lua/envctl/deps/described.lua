@@ -236,7 +236,7 @@ function M.fill(entry, id, chosen, about, numbers)
   local scope = scope_of(id, chosen, about, function(port_id)
     return external and chosen.access.port or numbers[port_id]
   end)
-  local r = d.ready
+  local r = chosen.ready or d.ready
   entry.ports = {}
   entry.port = d.primary and scope.ports[d.primary] or chosen.access and chosen.access.port or json.null
   for _, p in ipairs(d.ports) do

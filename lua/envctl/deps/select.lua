@@ -166,7 +166,11 @@ local function command(def, settings)
     reach.password = settings:get 'DB_PASSWORD'
   end
   local shown = settings:origin(key).layer == 'script' and where_of(settings:origin(key)) or key .. ' is set'
-  return { provider = 'command', why = shown, command = words, access = reach }
+  local found = { provider = 'command', why = shown, command = words, access = reach }
+  if def.describe and def.described.ready.kind == 'command' then
+    found.ready = { kind = 'tcp', timeout_ms = def.described.ready.timeout_ms } -- the other is for inside of a container
+  end
+  return found
 end
 
 -- The command that a script's own dependency runs.
