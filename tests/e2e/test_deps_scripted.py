@@ -175,6 +175,14 @@ def what_is_wrong_is_said_where_it_stands(w):
 
 
 @test
+def a_service_and_a_dependency_of_one_name(w):
+    with Data(w):
+        script(w, 'api = { command = "@RUN@ api", ready = "none" },')
+        error = w.envctl("start", "--headless", "--json", rc=1).json()["error"]
+        equal((error["code"], error["where"]), ("config_invalid", "Main/api"), "refused before anything starts")
+
+
+@test
 def what_scripts_say_about_the_bundled_ones(w):
     with Data(w):
         script(w, 'redis = { ports = { redis = %d }, provides = { CACHE_URL = "${REDIS_URL}" } },' % (w.port + 60))

@@ -309,8 +309,23 @@ local function not_started(draft, project, id)
   }
 end
 
+-- Ports, logs and records go by names.
+local function block_same_names(draft, project)
+  for _, service in ipairs(project.services) do
+    for _, id in ipairs(draft.facts.config.dependencies) do
+      if service.name == id then
+        block(draft, {
+          code = 'config_invalid', message = ('"%s" is the name of a service and of a dependency'):format(id),
+          hint = 'give the service another name, or switch the dependency off', where = names.short(project.name, id),
+        })
+      end
+    end
+  end
+end
+
 local function plan_dependencies(draft, project)
   local out, facts = json.array {}, draft.facts
+  block_same_names(draft, project)
   for _, id in ipairs(facts.config.dependencies) do
     if facts.config.providers and facts.config.providers[id] then
       local numbers = deps.numbers(draft.ports, project.name)
