@@ -167,6 +167,8 @@ function M.stop(records, on_phase)
       local left = procfs.members { observe.query(r) }[1]
       local pid = left[1] and left[1].pid or 0
       results[i].message = string.format('%s: pid %d does not end (state unknown)', r.name, pid)
+    elseif r.doubt then
+      results[i].message = r.name .. ': ' .. r.doubt
     elseif holder then
       local pid = holder.pid or '?'
       results[i].message = string.format('%s: port %d is still held by pid %s', r.name, r.actual_port, pid)

@@ -10,6 +10,9 @@ M.UP = { starting = true, running = true, ready = true, unhealthy = true, stoppi
 ---@param record table
 ---@return envctl.MemberQuery
 function M.query(record)
+  if record.doubt then
+    return {} -- what cannot be told from others has no processes of its own
+  end
   return { leader = record.identity, marker = record.marker, log = record.log_path, cgroup = record.cgroup }
 end
 
@@ -18,7 +21,10 @@ end
 ---@return boolean? live, string? reason
 function M.service(record)
   if not record.identity then
-    return false, 'never_started'
+    if record.doubt then
+      return nil, record.doubt
+    end
+    return false, record.pid and 'gone' or 'never_started'
   end
   return procfs.alive(record.identity)
 end
