@@ -1,4 +1,5 @@
 --- What is true now about the services of a saved state. Reads only.
+local fs = require 'envctl.host.fs'
 local procfs = require 'envctl.host.procfs'
 
 local M = {}
@@ -27,6 +28,15 @@ function M.service(record)
     return false, record.pid and 'gone' or 'never_started'
   end
   return procfs.alive(record.identity)
+end
+
+--- Whether the kernel has ended a process of a service for lack of memory. It counts them in the service's cgroup, where the memory
+--- controller is on there; elsewhere nobody can tell.
+---@param record table
+---@return boolean
+function M.oom(record)
+  local text = record.cgroup and fs.read(record.cgroup .. '/memory.events')
+  return text ~= nil and tonumber(text:match '%f[%w_]oom_kill (%d+)' or 0) > 0
 end
 
 --- Per display name: true, false, or nil when it cannot be known (reasons in the second table).

@@ -157,7 +157,12 @@ function M.present(doc)
       end
     end
     if r.exit ~= json.null then
-      r.exit = { code = s.exit.code or json.null, signal = s.exit.signal or json.null, at = s.exit.at or json.null }
+      r.exit = {
+        code = s.exit.code or json.null,
+        signal = s.exit.signal or json.null,
+        oom = s.exit.oom,
+        at = s.exit.at or json.null,
+      }
     end
     r.listener_pids = json.array(s.listener_pids)
     copy.services[name] = r
