@@ -27,6 +27,13 @@ TEETH = [
         [("keeper/apply.lua", "    launch(op, item)\n  end\n  op.world:save(true)\n", "    launch(op, item)\n  end\n")],
     ),
     (
+        "ports of what a dead service left behind",
+        "test_wrappers",
+        ["a_child_that_keeps_the_port_of_a_dead_one"],
+        None,
+        [("plan/ports.lua", "fact.alive ~= false or fact.keeps_port", "fact.alive ~= false")],
+    ),
+    (
         "saves that reach the disk",
         "test_faults",
         ["the_power_goes"],
@@ -286,6 +293,7 @@ for _file, _cases in WORKTREES.items():
 STILL_HOLDS = [
     ("no control groups", "test_stop", [], "no_cgroup"),
     ("no control groups", "test_random_kill", [], "no_cgroup"),
+    ("no control groups", "test_wrappers", [], "no_cgroup"),
 ]
 
 

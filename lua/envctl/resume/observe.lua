@@ -30,6 +30,23 @@ function M.service(record)
   return procfs.alive(record.identity)
 end
 
+--- Whether somebody still has the very socket that a service was seen listening on: what it left behind then.
+---@param record table
+---@return boolean
+function M.socket_is_held(record)
+  if not record.actual_port or not record.listener_inodes then
+    return false
+  end
+  for _, l in ipairs(require('envctl.host.port').listeners()[record.actual_port] or {}) do
+    for _, inode in ipairs(record.listener_inodes) do
+      if l.inode == inode then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 --- Whether the kernel has ended a process of a service for lack of memory. It counts them in the service's cgroup, where the memory
 --- controller is on there; elsewhere nobody can tell.
 ---@param record table

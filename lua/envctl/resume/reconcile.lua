@@ -20,6 +20,7 @@ local MASK = '***'
 ---@field alive boolean? nil: it cannot be told
 ---@field why string? the word of procfs for what is not alive or not known, else what is wrong with it
 ---@field status string as envctl.resume.health has them
+---@field keeps_port boolean? it has ended, and what it left behind still has its socket
 
 ---@class envctl.resume.Truth
 ---@field services table<string, envctl.resume.Fact> by display name
