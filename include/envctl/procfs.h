@@ -74,7 +74,8 @@ bool ec_cgroup_populated(const char *path);
 /// Whether a process is in this cgroup or in one below it. In doubt true.
 bool ec_cgroup_holds(const char *path, pid_t pid);
 
-/// A writable cgroup v2 directory for our leaves, below our own cgroup. False with a reason in `err`.
+/// A writable cgroup v2 directory for our leaves, below our own cgroup. When it is made, the memory controller is
+/// turned on for the leaves where that can be. False with a reason in `err`.
 bool ec_cgroup_base(char *out, size_t size, const char *name, bool create, ec_err *err);
 
 #endif

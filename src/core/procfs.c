@@ -329,6 +329,20 @@ static bool cgroup_mount(char *out, size_t size)
     return found;
 }
 
+// So that the kernel counts for each leaf what it ends for lack of memory. Where we may not have the controller it is
+// not on.
+static void count_memory(const char *base)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/cgroup.subtree_control", base);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t ignored = write(fd, "+memory", sizeof "+memory" - 1);
+    (void)ignored;
+    close(fd);
+}
+
 bool ec_cgroup_base(char *out, size_t size, const char *name, bool create, ec_err *err)
 {
     char mount[1024], own[1024];
@@ -346,6 +360,8 @@ bool ec_cgroup_base(char *out, size_t size, const char *name, bool create, ec_er
         return ec_err_errno(err, ENAMETOOLONG, "cgroup %s", name);
     if (create && mkdir(out, 0755) != 0 && errno != EEXIST)
         return ec_err_errno(err, errno, "%s", out);
+    if (create)
+        count_memory(out);
     char procs[PATH_MAX];
     snprintf(procs, sizeof procs, "%s/cgroup.procs", out);
     // Moving a process also needs write access to the common ancestor's cgroup.procs.

@@ -345,24 +345,73 @@ static int l_encode(lua_State *L)
 
 // --- in --------------------------------------------------------------------------------------------------------------
 
-// Whether a text has what cjson loses: an empty array, or a number of many digits (inside of a string will do as well).
-static int l_rare(lua_State *L)
+#define EMPTY_NAME "envctl:[]"
+#define BIG_NAME   "envctl:int:"
+#define EMPTY_MARK "\1" EMPTY_NAME
+#define BIG_MARK   "\1" BIG_NAME
+
+static bool is_digit(char c)
 {
-    size_t size, digits = 0;
-    const char *text = luaL_checklstring(L, 1, &size);
-    bool open = false, found = false;
-    for (size_t i = 0; i < size && !found; i++) {
-        char c = text[i];
-        digits = c >= '0' && c <= '9' ? digits + 1 : 0;
-        found = digits >= 16 || (open && c == ']');
-        open = c == '[' || (open && (c == ' ' || (c >= '\t' && c <= '\r')));
-    }
-    lua_pushboolean(L, found);
-    return 1;
+    return c >= '0' && c <= '9';
 }
 
-#define EMPTY_MARK "\1envctl:[]"
-#define BIG_MARK   "\1envctl:int:"
+static size_t after_string(const char *text, size_t size, size_t i)
+{
+    while (i < size && text[i] != '"')
+        i += text[i] == '\\' ? 2 : 1;
+    return i < size ? i + 1 : size;
+}
+
+static size_t after_space(const char *text, size_t size, size_t i)
+{
+    while (i < size && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r')))
+        i++;
+    return i;
+}
+
+// End of the number at i; whether it is one without fraction and exponent.
+static size_t after_number(const char *text, size_t size, size_t i, bool *whole)
+{
+    *whole = true;
+    for (i++; i < size && (is_digit(text[i]) || (text[i] && strchr("+-.eE", text[i]))); i++)
+        *whole = *whole && is_digit(text[i]);
+    return i;
+}
+
+// What cjson loses, put behind marks that settle knows: an empty array, and a whole number of many digits.
+static int l_mark(lua_State *L)
+{
+    enum { MANY = 16 };
+    size_t size, copied = 0;
+    const char *text = luaL_checklstring(L, 1, &size);
+    eb_buf *b = new_text(L);
+    for (size_t i = 0, end; i < size; i = end) {
+        bool whole;
+        if (text[i] == '"') {
+            end = after_string(text, size, i + 1);
+        } else if (text[i] == '[') {
+            end = after_space(text, size, i + 1);
+            if (end == size || text[end] != ']')
+                continue;
+            eb_add(b, text + copied, i - copied);
+            eb_adds(b, "[\"\\u0001" EMPTY_NAME "\"]");
+            copied = ++end;
+        } else if (text[i] == '-' || is_digit(text[i])) {
+            end = after_number(text, size, i, &whole);
+            if (!whole || end - i < MANY)
+                continue;
+            eb_add(b, text + copied, i - copied);
+            eb_adds(b, "\"\\u0001" BIG_NAME);
+            eb_add(b, text + i, end - i);
+            eb_addc(b, '"');
+            copied = end;
+        } else {
+            end = i + 1;
+        }
+    }
+    eb_add(b, text + copied, size - copied);
+    return push_text(L, b);
+}
 
 static bool is_text(lua_State *L, int index, const char *text)
 {
@@ -371,51 +420,57 @@ static bool is_text(lua_State *L, int index, const char *text)
     return found && size == strlen(text) && memcmp(found, text, size) == 0;
 }
 
-// Replaces the value on top: integers are integers, arrays are declared.
-static void settle(lua_State *L, int array)
+// A whole number on top becomes an integer.
+static bool settle_number(lua_State *L)
 {
-    int type = lua_type(L, -1), exact;
-    if (type == LUA_TNUMBER) {
-        lua_Integer i = lua_tointegerx(L, -1, &exact);
-        if (exact) {
-            lua_pushinteger(L, i);
-            lua_replace(L, -2);
-        }
-    } else if (type == LUA_TSTRING) {
-        const char *text = lua_tostring(L, -1);
-        size_t n = sizeof BIG_MARK - 1;
-        if (text[0] == '\1' && strncmp(text, BIG_MARK, n) == 0) {
-            if (!lua_stringtonumber(L, text + n))
-                return;
-            lua_Integer i = lua_tointegerx(L, -1, &exact);
-            if (exact) {
-                lua_pushinteger(L, i);
-                lua_replace(L, -2);
-            }
-            lua_replace(L, -2);
-        }
-    } else if (type == LUA_TTABLE) {
-        luaL_checkstack(L, 8, "JSON");
-        bool list = lua_rawgeti(L, -1, 1) != LUA_TNIL;
-        if (list && is_text(L, -1, EMPTY_MARK) && lua_rawlen(L, -2) == 1) {
-            lua_pop(L, 2);
-            lua_newtable(L);
-            lua_pushvalue(L, array);
-            lua_setmetatable(L, -2);
-            return;
-        }
-        lua_pop(L, 1);
-        if (list) {
-            lua_pushvalue(L, array);
-            lua_setmetatable(L, -2);
-        }
-        for (lua_pushnil(L); lua_next(L, -2);) {
-            settle(L, array);
+    int exact;
+    lua_Integer i = lua_tointegerx(L, -1, &exact);
+    if (!exact)
+        return false;
+    lua_pushinteger(L, i);
+    lua_replace(L, -2);
+    return true;
+}
+
+static bool settle_text(lua_State *L)
+{
+    const char *text = lua_tostring(L, -1);
+    size_t n = sizeof BIG_MARK - 1;
+    if (text[0] != '\1' || strncmp(text, BIG_MARK, n) != 0 || !lua_stringtonumber(L, text + n))
+        return false;
+    settle_number(L);
+    lua_replace(L, -2);
+    return true;
+}
+
+// Replaces the value on top (then true) or changes it in place: integers are integers, arrays are declared.
+static bool settle(lua_State *L, int array)
+{
+    int type = lua_type(L, -1);
+    if (type != LUA_TTABLE)
+        return type == LUA_TNUMBER ? settle_number(L) : type == LUA_TSTRING && settle_text(L);
+    luaL_checkstack(L, 8, "JSON");
+    bool list = lua_rawgeti(L, -1, 1) != LUA_TNIL;
+    bool empty = list && is_text(L, -1, EMPTY_MARK) && lua_rawlen(L, -2) == 1;
+    lua_pop(L, 1);
+    if (empty) {
+        lua_newtable(L);
+        lua_replace(L, -2);
+    }
+    if (list) {
+        lua_pushvalue(L, array);
+        lua_setmetatable(L, -2);
+    }
+    for (lua_pushnil(L); lua_next(L, -2);) {
+        if (settle(L, array)) {
             lua_pushvalue(L, -2);
             lua_insert(L, -2);
             lua_rawset(L, -4);
+        } else {
+            lua_pop(L, 1);
         }
     }
+    return empty;
 }
 
 static int l_settle(lua_State *L)
@@ -425,6 +480,33 @@ static int l_settle(lua_State *L)
     lua_settop(L, 2);
     lua_pushvalue(L, 1);
     settle(L, 2);
+    return 1;
+}
+
+// Takes the nulls out of the table on top and of those in it.
+static void strip_nulls(lua_State *L)
+{
+    luaL_checkstack(L, 4, "JSON");
+    for (lua_pushnil(L); lua_next(L, -2);) {
+        bool null = lua_type(L, -1) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, -1);
+        if (lua_type(L, -1) == LUA_TTABLE)
+            strip_nulls(L);
+        lua_pop(L, 1);
+        if (null) {
+            lua_pushvalue(L, -1);
+            lua_pushnil(L);
+            lua_rawset(L, -4);
+        }
+    }
+}
+
+static int l_strip_nulls(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TTABLE)
+        strip_nulls(L);
+    else if (lua_type(L, 1) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, 1))
+        lua_pushnil(L);
     return 1;
 }
 
@@ -454,7 +536,8 @@ int luaopen_envctl_host_json(lua_State *L)
 {
     static const luaL_Reg none[] = {{NULL, NULL}};
     static const luaL_Reg functions[] = {
-        {"encode", l_encode}, {"quote", l_quote}, {"rare", l_rare}, {"settle", l_settle}, {NULL, NULL}};
+        {"encode", l_encode},           {"quote", l_quote}, {"mark", l_mark}, {"settle", l_settle},
+        {"strip_nulls", l_strip_nulls}, {NULL, NULL}};
     lx_new_type(L, TEXT_TYPE, none, free_text);
     lua_settop(L, 0);
     luaL_newlib(L, functions);

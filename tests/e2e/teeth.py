@@ -27,6 +27,48 @@ TEETH = [
         [("keeper/apply.lua", "    launch(op, item)\n  end\n  op.world:save(true)\n", "    launch(op, item)\n  end\n")],
     ),
     (
+        "ports of what a dead service left behind",
+        "test_wrappers",
+        ["a_child_that_keeps_the_port_of_a_dead_one"],
+        None,
+        [("plan/ports.lua", "fact.alive ~= false or fact.keeps_port", "fact.alive ~= false")],
+    ),
+    (
+        "saves that reach the disk",
+        "test_faults",
+        ["the_power_goes"],
+        None,
+        [("state/store.lua", "json.encode(M.present(doc)))\nend", "json.encode(M.present(doc)), { durable = false })\nend")],
+    ),
+    (
+        "the Python engine's services: doubt",
+        "test_python_state",
+        ["what_cannot_be_proven_is_left_alone"],
+        None,
+        [("state/python.lua", "or not leader and doubt(record) or nil", "or nil")],
+    ),
+    (
+        "the Python engine's services: proof",
+        "test_python_state",
+        ["a_pid_that_is_somebody_elses_now"],
+        None,
+        [("state/python.lua", "record.identity = leader and", "leader = leader or record\n    record.identity = leader.pid and")],
+    ),
+    (
+        "the Python engine itself",
+        "test_python_state",
+        ["an_engine_that_still_runs"],
+        None,
+        [("state/python.lua", "leader and engine_of(record, members) or ", "")],
+    ),
+    (
+        "the Python engine's file: whose it is",
+        "test_python_state",
+        ["a_file_that_somebody_planted"],
+        None,
+        [("state/python.lua", " and ours(file, 'file') then", " then")],
+    ),
+    (
         "adoption",
         "test_keeper_kill",
         ["the_next_start_adopts"],
@@ -279,6 +321,7 @@ for _file, _cases in WORKTREES.items():
 STILL_HOLDS = [
     ("no control groups", "test_stop", [], "no_cgroup"),
     ("no control groups", "test_random_kill", [], "no_cgroup"),
+    ("no control groups", "test_wrappers", [], "no_cgroup"),
 ]
 
 

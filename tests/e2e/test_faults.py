@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Faults of the machine: a full disk, a read-only one, few descriptors (R08), a wall clock that jumps (R22), a state file that is
-garbled; and many services that end at once (R16)."""
+"""Faults of the machine: a full disk, a read-only one, few descriptors (R08), the power goes (R04), a wall clock that jumps (R22), a
+state file that is garbled; and many services that end at once (R16)."""
 
 import contextlib
 import ctypes
+import filecmp
 import json
 import os
 import random
@@ -14,26 +15,34 @@ import signal
 import subprocess
 import time
 
-from lib import BIN, SEED, TOP, Skipped, check, contains, equal, main, rounds, test, wait_for
+from lib import BIN, SEED, TOP, Failed, Skipped, check, contains, equal, main, rounds, test, wait_for
 
 CLONE_NEWNS = 0x20000
 CLOCK = TOP / "tests/fixtures/preload/clock.c"
 
 
 @contextlib.contextmanager
-def small_disk(w, size):
-    """A small tmpfs as the runtime root, in a mount namespace that ends with this test program."""
+def mounted(what, where, *options):
+    """A file system that only this test program and its children see."""
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         raise Skipped("mounting needs root")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    w.runtime.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=700,size={size}", "none", w.runtime], check=True)
+    where.mkdir(mode=0o700, exist_ok=True)
+    if subprocess.run(["mount", *options, what, where], check=False).returncode != 0:
+        raise Skipped(f"this machine does not mount {' '.join(options)}")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", where], check=True)
+
+
+@contextlib.contextmanager
+def small_disk(w, size):
+    """A small tmpfs as the runtime root."""
+    with mounted("none", w.runtime, "-t", "tmpfs", "-o", f"mode=700,size={size}"):
         yield
         w.stop_all()
         w.gone()
-    finally:
-        subprocess.run(["umount", "--lazy", w.runtime], check=True)
 
 
 def fill(path):
@@ -106,6 +115,64 @@ def a_read_only_disk(w):
         subprocess.run(["mount", "-o", "remount,rw", w.runtime], check=True)
 
 
+def disk_at_one_moment(image, copy):
+    """What would be on the disk if the power went now: a copy of it, taken while nothing was written."""
+    while True:
+        subprocess.run(["cp", "--sparse=always", image, copy], check=True)
+        if filecmp.cmp(image, copy, shallow=False):
+            return
+
+
+def after_the_cut(w, copy, acknowledged, what):
+    """What a machine finds that starts with that disk: a state that is whole, and none older than what was acknowledged."""
+    disk = w.base / "after"
+    with mounted(copy, disk, "-o", "loop"):
+        scope = disk / w.scope_dir().relative_to(w.runtime)
+        try:
+            json.loads((scope.parent / "ports.json").read_text(encoding="utf-8"))
+            generation = json.loads((scope / "run_state.json").read_text(encoding="utf-8"))["generation"]
+        except (OSError, ValueError) as e:
+            raise Failed(f"{what}: {e}") from None
+        check(generation >= acknowledged, f"{what}: generation {generation} is there, {acknowledged} was acknowledged")
+        shown = w.envctl("show-state", "--json", env={"RUN_SH_RUNTIME_DIR": str(disk)}, rc=0)
+        equal(shown.json()["state"]["generation"], generation, f"{what}: the generation that is shown")
+        return generation
+
+
+# The second promises the least about what is not synced.
+DISKS = ("data=ordered", "data=writeback,noauto_da_alloc,commit=60")
+
+
+@test(timeout=90 + 4 * rounds(50))
+def the_power_goes(w):
+    """R04: at any moment of a restart, on two kinds of disk. Nothing is corrupt, and nothing that was acknowledged is lost."""
+    if not shutil.which("mkfs.ext4"):
+        raise Skipped("mkfs.ext4 makes the disk")
+    w.services(backend="", frontend="")
+    w.allow_left.append(r"lost\+found")
+    chance, image, copy = random.Random(SEED), w.base / "disk", w.base / "disk-after"
+    between = 0
+    for options in DISKS:
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "1024", image, "12M"], check=True, capture_output=True)
+        with mounted(image, w.runtime, "-o", f"loop,{options}"):
+            w.start()
+            longest = 0.3
+            for n in range(rounds(50) // len(DISKS)):
+                acknowledged = w.saved_state()["generation"]
+                began = time.monotonic()
+                client = w.spawn(BIN, "restart", "--service", "backend", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    client.wait(chance.uniform(0, longest))
+                disk_at_one_moment(image, copy)
+                equal(client.wait(60), 0, "exit code of restart")
+                longest = time.monotonic() - began
+                found = after_the_cut(w, copy, acknowledged, f"{options}, cut {n + 1}")
+                between += acknowledged < found < w.saved_state()["generation"]
+            w.stop_all()
+            w.gone()
+    check(between > 0 or rounds(50) < 50, "no cut came in the middle of a restart")
+
+
 def few_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
 
@@ -145,11 +212,14 @@ def stopped(w):
 
 
 @test(timeout=120)
-def a_hundred_services_end_at_once(w):
-    """R16; that it takes less than a second is for the benchmarks to say."""
+def a_hundred_services_at_once(w):
+    """R16; that it takes less than a second is for the benchmarks to say (tests/bench/many.py)."""
     many(w, {f"s{n}": 'command = "sleep 3600"' for n in range(100)})
     w.start(timeout=90)
     equal(len(w.service_processes()), 100, "processes")
+    services = w.state()["state"]["services"]
+    equal((len(services), {s["live"] for s in services.values()}), (100, {True}), "services that are shown, and whether they live")
+    w.envctl("health", rc=0)
     result = stopped(w)
     equal([s["name"] for s in result if not s["stopped"] or s["killed"]], [], "services that had to be killed, or live")
     equal(len(result), 100, "services that were stopped")

@@ -10,8 +10,8 @@ from lib import BIN, PYTHON, SEED, Failed, check, contains, equal, main, rounds,
 from terminal import Pty
 
 ESC, BEL, ST = b"\x1b", b"\x07", b"\x1b\\"
-# What envctl itself may print: text, line ends, colours, and on progress lines "column 1", "erase line", "up n lines".
-OWN = re.compile(rb"\x1b\[[0-9;]*[mKAG]|\x1b\[\?25[lh]|[\r\n\t]")
+# What envctl itself may print: text, line ends, colours, and on progress lines "column 1", "erase line", "up n lines", "erase below".
+OWN = re.compile(rb"\x1b\[[0-9;]*[mKAG]|\x1b\[J|\x1b\[\?25[lh]|[\r\n\t]")
 HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\udc80-\udcff]")
 PARTS = [
     ESC, BEL, ST, ESC + b"[", ESC + b"]", ESC + b"P", ESC + b"_", ESC + b"c", ESC + b"(0", ESC + b"#8", b"\x0e", b"\x0f", b"\x08", b"\x7f", b"\0",

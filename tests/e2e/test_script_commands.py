@@ -212,7 +212,7 @@ if true then
     equal(out, ['"still here"'], "it goes on")
     for i, part in enumerate([
         "console:1: attempt to index a nil value (global 'nope')", "console:1: unexpected symbol near '='", "io is not there for scripts",
-        "console:1: ran for 1 s", "MiB", "unfinished: function f(", "there is no :what", "  hint: :help", "unfinished: if true then",
+        "console:1: ran for ", "MiB", "unfinished: function f(", "there is no :what", "  hint: :help", "unfinished: if true then",
     ]):
         contains(err[i], part, f"line {i}")
     # With a script that does not load, or without one, there is still something to try.

@@ -114,7 +114,7 @@ rule 'C runs no shell' shell_in_c
 rule 'policy uses no io, os, print' io_in_policy
 rule 'policy has no globals' globals_in_policy
 rule 'plan/ is pure: no host module but hash' requires plan '^envctl\.(host\.hash|util\.|plan\.|deps\.plan$|resume\.reconcile$|err$|state\.names)'
-rule 'resume/reconcile is pure too' requires resume/reconcile.lua '^envctl\.(util\.|plan\.digest$|state\.names)'
+rule 'resume/reconcile is pure too' requires resume/reconcile.lua '^envctl\.(util\.|plan\.digest$|state\.(names|exit))'
 rule 'deps/plan is pure too' requires deps/plan.lua \
   '^envctl\.(host\.hash|util\.|plan\.|deps\.(plan|definitions|described)$|err$|state\.names)'
 rule 'deps/described is pure too' requires deps/described.lua \

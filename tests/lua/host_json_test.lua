@@ -42,8 +42,24 @@ function M.test_surface()
     names[#names + 1] = name
   end
   table.sort(names)
-  lu.assertEquals(names, { 'decode', 'encode', 'null', 'quote', 'rare', 'settle' })
+  lu.assertEquals(names, { 'decode', 'encode', 'mark', 'null', 'quote', 'settle', 'strip_nulls' })
   lu.assertNil(package.loaded.cjson)
+end
+
+function M.test_mark()
+  local empty, big = '["\\u0001envctl:[]"]', '"\\u0001envctl:int:%s"'
+  local digits = ('123456789'):rep(2)
+  local cases = {
+    { '' }, { '[' }, { '[ ' }, { '"' }, { '"\\' }, { '"\\"' }, { '-' }, { '[1]' }, { '{"a": {}}' }, { '123456789012345' },
+    { '"[] ' .. digits .. '"' }, { '"\\"[]"' }, { '"a", "[]' }, -- in strings, also in one that does not end
+    { digits .. '.5' }, { digits .. 'e1' }, { '0.' .. digits }, { '1e' .. digits }, { '1E-' .. digits }, -- no whole numbers
+    { '[]', empty }, { '[ \n\t]', empty }, { '[[],[]]', '[' .. empty .. ',' .. empty .. ']' },
+    { '{"a\\\\":[]}', '{"a\\\\":' .. empty .. '}' },
+    { digits, big:format(digits) }, { '[-' .. digits .. ',1]', '[' .. big:format('-' .. digits) .. ',1]' },
+  }
+  for _, c in ipairs(cases) do
+    lu.assertEquals(json.mark(c[1]), c[2] or c[1], c[1])
+  end
 end
 
 function M.test_quote()

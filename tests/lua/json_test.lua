@@ -51,6 +51,7 @@ function M.test_lax_numbers_are_refused()
 end
 
 function M.test_strip_nulls()
+  lu.assertEquals({ json.strip_nulls(json.null), json.strip_nulls 'x', json.strip_nulls(false) }, { nil, 'x', false })
   lu.assertEquals(json.strip_nulls(json.decode '{"a": null, "b": {"c": null, "d": 1}}'), { b = { d = 1 } })
 end
 

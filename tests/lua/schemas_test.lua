@@ -106,7 +106,7 @@ function M.test_documents_of_a_saved_state()
   local paths = ctx.paths
   require('envctl.state.paths').prepare(paths)
   fixture.write(paths.state_file, json.encode {
-    schema_version = 1, run_id = 'run-1', mode = 'main', requirements = {
+    schema = 'envctl.run_state.v1', schema_version = 1, run_id = 'run-1', mode = 'main', requirements = {
       Main = {
         components = { postgres = { enabled = true, final = 5432, url = 'postgresql://u:p@localhost:5432/x', provider = 'native' } },
       },

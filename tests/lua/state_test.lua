@@ -117,6 +117,37 @@ function M.test_a_field_of_another_type_is_unreadable()
   end)
 end
 
+-- Written by the Python engine: no "schema". Whatever stands in it, nothing but plain values and the engine's own logs is taken.
+function M.test_a_foreign_file_points_at_nothing_but_its_own_logs()
+  with_dir(function(dir, paths)
+    fs.write_atomic(paths.state_file, json.encode {
+      schema_version = 1, run_id = '../run-1', mode = 'main', metadata = {}, pointers = {},
+      requirements = { Main = { components = { redis = { enabled = true, success = true, final = 6379 }, n8n = { enabled = false } } } },
+      services = {
+        ['Main Backend'] = {
+          type = 'backend', pid = 1, listener_pids = { 0, -1, 'x', 1.5 }, log_path = '/var/log/../syslog', actual_port = '80', cwd = 7,
+          identity = { pid = 1 }, marker = 'HOME=/', cgroup = '/sys/fs/cgroup', status = 'running', container_id = 'x',
+        },
+        ['odd'] = { type = 'worker', log_path = '..', listener_pids = 5, status = 'simulated' },
+      },
+    })
+    local ok, e = pcall(store.read, paths)
+    lu.assertFalse(ok)
+    lu.assertStrContains(e.message, 'written by the Python engine')
+    local doc = store.read_any(paths)
+    lu.assertEquals(doc.imported, paths.state_file)
+    lu.assertEquals(doc.services['Main Backend'], {
+      name = 'Main Backend', project = 'Main', service = 'backend', type = 'backend', mode = 'main', cwd = '', listener_pids = {},
+      log_path = dir .. '/runs/run-1/syslog', status = 'running', synthetic = false,
+    })
+    lu.assertEquals({ doc.services.odd.project, doc.services.odd.status }, { 'odd', 'unknown' })
+    lu.assertEquals(doc.requirements.Main.components, {
+      redis = { id = 'redis', enabled = true, success = true, final = 6379, status = 'unknown' },
+    })
+    lu.assertTrue(store.write(paths, doc), 'it can be shown')
+  end)
+end
+
 function M.test_no_file_is_no_state()
   with_dir(function(_, paths)
     lu.assertNil(store.read(paths))

@@ -95,10 +95,10 @@ local function check_runtime(checks, paths)
   end
   local there = fs.stat(paths.runtime_root) ~= nil
   add(checks, 'runtime_root', 'pass', paths.runtime_root .. (there and '' or ' (made at the first start)'))
-  local old = fs.lstat(paths.runtime_root .. '/python-engine')
-  if old and old.type == 'dir' then
-    add(checks, 'python_engine', 'warn',
-      paths.runtime_root .. '/python-engine belongs to the Python tool and is left alone')
+  local old = require('envctl.state.python').file(paths)
+  if old then
+    add(checks, 'python_engine', 'warn', old .. ' is of the Python engine',
+      'while envctl itself runs nothing here, `envctl show-state` shows it and `envctl stop-all` stops what it runs')
   end
 end
 

@@ -46,16 +46,6 @@ local function print_json(ctx, doc, records, failed, failures)
   }
 end
 
-local function exit_text(record)
-  local e = record.exit
-  if e and e.signal then
-    return ' (ended by SIG' .. e.signal .. ')'
-  elseif e and e.code then
-    return ' (exit code ' .. e.code .. ')'
-  end
-  return ''
-end
-
 ---@param ctx envctl.Context
 ---@return integer exit code
 function M.run(ctx)
@@ -73,7 +63,8 @@ function M.run(ctx)
     return 0
   end
   for _, item in ipairs(failed) do
-    ctx.out.text(item.record.name .. ': ' .. item.status .. exit_text(item.record)
+    local how = require('envctl.state.exit').text(item.record.exit)
+    ctx.out.text(item.record.name .. ': ' .. item.status .. (how and ' (' .. how .. ')' or '')
       .. (item.reason and (', ' .. item.reason) or ''))
     ctx.out.text('  log: ' .. item.record.log_path)
   end

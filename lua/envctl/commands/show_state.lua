@@ -69,6 +69,9 @@ local function text(ctx, doc, shown)
   table.sort(names)
   out.text('run_id: ' .. doc.run_id)
   out.text('mode: ' .. doc.mode)
+  if doc.imported then
+    out.text 'written by: the Python engine'
+  end
   out.text('services: ' .. #names)
   out.text('requirements: ' .. requirements)
   for _, name in ipairs(names) do
@@ -91,14 +94,14 @@ local function text(ctx, doc, shown)
     out.text(('  %s/%s: %s%s%s, %s'):format(project, id, c.status or 'unknown', pid, port, c.provider or '?'))
   end)
   out.text('run_state_path:')
-  out.text(ctx.paths.state_file)
+  out.text(doc.imported or ctx.paths.state_file)
 end
 
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
-  local doc = store.read(ctx.paths)
+  local doc = store.read_any(ctx.paths)
   local explicit = ctx.route.mode
   if not doc or (explicit and not require('envctl.cli.select').has_mode(doc, explicit)) then
     if ctx.out.is_json then
@@ -115,7 +118,7 @@ function M.run(ctx)
       ok = true,
       found = true,
       runtime_root = ctx.paths.scope_dir,
-      run_state_path = ctx.paths.state_file,
+      run_state_path = doc.imported or ctx.paths.state_file,
       state = shown,
     }
   else

@@ -160,7 +160,7 @@ end
 ---@return integer exit code
 function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
-  local doc = store.read(ctx.paths)
+  local doc = store.read_any(ctx.paths)
   local depends = require('envctl.deps.truth').any(doc)
   if not doc or next(doc.services) == nil and not (depends and #ctx.route.services == 0) then
     local route = ctx.route

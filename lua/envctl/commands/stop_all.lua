@@ -2,10 +2,11 @@
 
 local M = {}
 
---- Whether there can be anything at all to stop: a scope directory.
+--- Whether there can be anything at all to stop: a scope directory, ours or the Python engine's.
 local function anything(ctx)
   local fs = require 'envctl.host.fs'
   return fs.stat(ctx.paths.scope_dir) ~= nil or fs.stat(ctx.paths.state_file) ~= nil
+    or require('envctl.state.python').file(ctx.paths) ~= nil
 end
 
 ---@param ctx table
@@ -31,7 +32,7 @@ function M.run(ctx)
     return 0
   end
   if ctx.route.flags.dry_run then
-    local doc = require('envctl.state.store').read(ctx.paths)
+    local doc = require('envctl.state.store').read_any(ctx.paths)
     local records = {}
     for name, record in pairs(doc and doc.services or {}) do
       record.name = name

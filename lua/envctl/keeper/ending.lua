@@ -1,6 +1,5 @@
 --- Ending services: all processes of each, in parallel, confirmed by looking again. A service counts as stopped only when none
 --- of its processes is left and its port is not held by what may still be a part of it.
-local loop_port = require 'envctl.host.port'
 local procfs = require 'envctl.host.procfs'
 local proc = require 'envctl.host.proc'
 local fs = require 'envctl.host.fs'
@@ -83,24 +82,9 @@ end
 
 --- Who still holds the port that a stopped service was seen on. The recorded socket itself is proof that it is ours.
 local function check_port(record)
-  local port = record.actual_port
-  if not port or not record.listener_inodes then
-    return nil
-  end
-  local inodes = {}
-  for _, inode in ipairs(record.listener_inodes) do
-    inodes[inode] = true
-  end
   local deadline = sys.mono_ms() + PORT_BUDGET_MS
-  while true do
-    local ours
-    for _, l in ipairs(loop_port.listeners()[port] or {}) do
-      ours = ours or inodes[l.inode]
-    end
-    if not ours then
-      return nil
-    end
-    local holder = procfs.holder(port)
+  while observe.socket_is_held(record) do
+    local holder = procfs.holder(record.actual_port)
     local id = holder and procfs.identity(holder.pid)
     if id then
       proc.signal(id, 'KILL')
@@ -167,6 +151,8 @@ function M.stop(records, on_phase)
       local left = procfs.members { observe.query(r) }[1]
       local pid = left[1] and left[1].pid or 0
       results[i].message = string.format('%s: pid %d does not end (state unknown)', r.name, pid)
+    elseif r.doubt then
+      results[i].message = r.name .. ': ' .. r.doubt
     elseif holder then
       local pid = holder.pid or '?'
       results[i].message = string.format('%s: port %d is still held by pid %s', r.name, r.actual_port, pid)

@@ -9,7 +9,7 @@ local dependencies = require 'envctl.deps.ending'
 
 local M = {}
 
-local function records_of(world, request)
+local function records_of(doc, request)
   local wanted
   if not request.all then
     wanted = {}
@@ -18,7 +18,7 @@ local function records_of(world, request)
     end
   end
   local records = {}
-  for name, record in pairs(world.doc and world.doc.services or {}) do
+  for name, record in pairs(doc and doc.services or {}) do
     if not wanted or wanted[name] then
       record.name = name
       records[#records + 1] = record
@@ -30,31 +30,35 @@ local function records_of(world, request)
   return records
 end
 
---- Without a readable state only markers and cgroups tell what is ours.
-local function set_aside(op)
-  local stamp = sys.iso_time(sys.wall_ms()):gsub('[-:]', ''):gsub('%..*', '')
-  local target = store.set_aside(op.paths, stamp)
+-- Without a readable state only markers and cgroups tell what is ours.
+local function set_aside(op, path, why, what)
   op.progress {
     project = '',
     service = '',
     phase = 'warning',
-    message = 'unreadable state was set aside as ' .. tostring(target),
+    message = what .. ' was set aside as ' .. tostring(store.set_aside(path, why)),
   }
   op.world.unreadable = nil
-  return target
+end
+
+-- What the Python engine left, when there is no state of ours.
+local function imported(op)
+  local ok, doc = pcall(store.read_any, op.paths)
+  return not op.world.doc and ok and doc or nil
 end
 
 --- op.request: {all: boolean?, names: string[]?}.
 ---@return table result {stopped: [...], swept, left}
 function M.run(op)
   local world, request = op.world, op.request
-  if world.unreadable then
+  local left_behind = imported(op)
+  if world.unreadable and not left_behind then
     if not request.all then
       error(world.unreadable, 0)
     end
-    set_aside(op)
+    set_aside(op, op.paths.state_file, 'corrupt', 'unreadable state')
   end
-  local records = records_of(world, request)
+  local records = records_of(left_behind or world.doc, request)
   for _, record in ipairs(records) do
     local svc = world.running[record.name]
     if svc then
@@ -80,6 +84,9 @@ function M.run(op)
     }
     if result.stopped then
       world:remove(result.name)
+      if left_behind then
+        left_behind.services[result.name] = nil
+      end
     else
       record.status = 'unknown'
       failures[#failures + 1] = result.message
@@ -98,7 +105,11 @@ function M.run(op)
     -- An update that changes nothing still sweeps what a killed writer of the port table left. Never a reason to fail.
     require('envctl.task').try(require('envctl.state.ports_table').update, op.paths, function() end)
   end
-  if world.doc and next(world.doc.services) == nil and not require('envctl.deps.truth').any(world.doc) then
+  if left_behind then
+    if next(left_behind.services) == nil then
+      set_aside(op, left_behind.imported, 'python', 'the state of the Python engine')
+    end
+  elseif world.doc and next(world.doc.services) == nil and not require('envctl.deps.truth').any(world.doc) then
     world:emit('run.stopped', nil, {})
     world:save_derived()
     world.doc = nil

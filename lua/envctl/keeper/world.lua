@@ -103,8 +103,8 @@ function World:on_leader_exit(svc, code, signal)
   if svc.exited then
     return
   end
-  svc.exited = { code = code, signal = signal, at = sys.iso_time(sys.wall_ms()) }
   local record = svc.record
+  svc.exited = { code = code, signal = signal, oom = observe.oom(record) or nil, at = sys.iso_time(sys.wall_ms()) }
   record.unhealthy = nil
   if svc.stop_health then
     svc.stop_health()
@@ -117,7 +117,9 @@ function World:on_leader_exit(svc, code, signal)
         record.success = false
       end
       local event = svc.dependency and 'requirements.exit' or 'service.exit'
-      self:emit(event, record, { code = code or json.null, signal = signal or json.null, pid = record.pid })
+      self:emit(event, record, {
+        code = code or json.null, signal = signal or json.null, oom = svc.exited.oom, pid = record.pid,
+      })
       self:save(false)
       self:save_derived()
       if svc.was_ready then
@@ -165,7 +167,7 @@ end
 --- "exited with code 3", as an error that carries the end of the log.
 function World:exit_error(svc)
   local r, e = svc.record, svc.exited
-  local how = e.signal and ('was ended by SIG' .. e.signal) or e.code and ('exited with code ' .. e.code) or 'ended'
+  local how = require('envctl.state.exit').text(e) or 'ended'
   local after = (sys.mono_ms() - svc.started_mono) / 1000
   local tail = M.log_tail(r.log_path, svc.log_start, 8)
   return err.new('service_exited', string.format('%s %s after %.1f s', r.name, how, after), {
@@ -174,7 +176,7 @@ function World:exit_error(svc)
     data = {
       log_path = r.log_path,
       log_tail = json.array(tail),
-      exit = { code = e.code or json.null, signal = e.signal or json.null },
+      exit = { code = e.code or json.null, signal = e.signal or json.null, oom = e.oom },
     },
   })
 end

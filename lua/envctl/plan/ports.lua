@@ -211,11 +211,12 @@ function M.describe(holder)
   return holder.repo and text .. ' of ' .. holder.repo or text
 end
 
--- Ports of what runs, or may run: of what cannot be told nothing is taken away.
+-- Ports of what runs, or may run: of what cannot be told nothing is taken away. What a dead service left behind is ended first.
 local function own_of(facts)
   local own = {}
   for name, record in pairs(facts.state and facts.state.services or {}) do
-    if facts.truth.services[name].alive ~= false then
+    local fact = facts.truth.services[name]
+    if fact.alive ~= false or fact.keeps_port then
       for _, key in ipairs { 'requested_port', 'actual_port' } do
         if record[key] then
           own[record[key]] = { project = record.project, service = record.service }

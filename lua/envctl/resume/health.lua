@@ -78,7 +78,10 @@ function M.truth(state)
     names[#names + 1], records[#records + 1] = name, record
   end
   for i, item in ipairs(M.check(records)) do
-    out.services[names[i]] = { alive = item.live, status = item.status, why = item.reason }
+    out.services[names[i]] = {
+      alive = item.live, status = item.status, why = item.reason,
+      keeps_port = item.live == false and observe.socket_is_held(item.record) or nil,
+    }
   end
   local truth = require 'envctl.deps.truth'
   local live, reasons = truth.live(state)

@@ -5,6 +5,7 @@ local sorted = require('envctl.util.names').sorted
 local equal = require('envctl.util.like').equal
 local path = require 'envctl.util.path'
 local names = require 'envctl.state.names'
+local exit_text = require('envctl.state.exit').text
 local digest = require 'envctl.plan.digest'
 
 local M = {}
@@ -19,6 +20,7 @@ local MASK = '***'
 ---@field alive boolean? nil: it cannot be told
 ---@field why string? the word of procfs for what is not alive or not known, else what is wrong with it
 ---@field status string as envctl.resume.health has them
+---@field keeps_port boolean? it has ended, and what it left behind still has its socket
 
 ---@class envctl.resume.Truth
 ---@field services table<string, envctl.resume.Fact> by display name
@@ -119,15 +121,10 @@ local WHY = {
 }
 
 local function ended(record, fact)
-  local exit = type(record.exit) == 'table' and record.exit or {}
   if record.status == 'stopped' then
     return 'was stopped'
-  elseif known(exit.signal) then
-    return 'was ended by SIG' .. exit.signal
-  elseif known(exit.code) then
-    return 'exited with code ' .. exit.code
   end
-  return WHY[fact.why] or WHY.gone
+  return exit_text(record.exit) or WHY[fact.why] or WHY.gone
 end
 
 local function untold(fact)

@@ -1,6 +1,7 @@
 --- The saved state of a scope. run_state.json is the authoritative document; the other files are derived from it and can be
 --- rebuilt at any time. Readers never write; the keeper is the only writer.
 local fs = require 'envctl.host.fs'
+local sys = require 'envctl.host.sys'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
 
@@ -67,22 +68,44 @@ function M.validate(doc, path)
   return doc
 end
 
---- The saved state, or nil when there is none.
----@param paths table state.paths
----@return table? doc without nulls
-function M.read(paths)
-  local text, message, code = fs.read(paths.state_file, { max = MAX_BYTES })
+local function load(path)
+  local text, message, code = fs.read(path, { max = MAX_BYTES })
   if not text then
     if code == 'ENOENT' or code == 'ENOTDIR' then
       return nil
     end
-    unreadable(paths.state_file, message)
+    unreadable(path, message)
   end
   local doc, why = json.decode(text)
   if doc == nil then
-    unreadable(paths.state_file, why)
+    unreadable(path, why)
   end
-  return M.validate(json.strip_nulls(doc), paths.state_file)
+  return M.validate(json.strip_nulls(doc), path)
+end
+
+--- The saved state, or nil when there is none. Raises state_unreadable.
+---@param paths table state.paths
+---@return table? doc without nulls
+function M.read(paths)
+  local doc = load(paths.state_file)
+  if doc and not doc.schema then
+    unreadable(paths.state_file, 'was written by the Python engine')
+  end
+  return doc
+end
+
+--- As read(); without a state of ours what the Python engine left, imported (`doc.imported` is its file). For those who show and
+--- stop: nothing else builds on it.
+---@param paths table state.paths
+---@return table? doc without nulls
+function M.read_any(paths)
+  local python = require 'envctl.state.python'
+  local path, doc = paths.state_file, load(paths.state_file)
+  if not doc then
+    path = python.file(paths)
+    doc = path and load(path)
+  end
+  return doc and not doc.schema and python.import(doc, path) or doc
 end
 
 -- The bundled dependencies stand beside `components` too, for old readers; `db` is Postgres.
@@ -136,7 +159,12 @@ function M.present(doc)
       end
     end
     if r.exit ~= json.null then
-      r.exit = { code = s.exit.code or json.null, signal = s.exit.signal or json.null, at = s.exit.at or json.null }
+      r.exit = {
+        code = s.exit.code or json.null,
+        signal = s.exit.signal or json.null,
+        oom = s.exit.oom,
+        at = s.exit.at or json.null,
+      }
     end
     r.listener_pids = json.array(s.listener_pids)
     copy.services[name] = r
@@ -223,11 +251,13 @@ function M.sweep(paths)
   end
 end
 
---- Moves an unreadable document aside; never deletes it.
+--- Moves a document that is not (or not readably) ours out of the way; never deletes it.
+---@param path string
+---@param why string 'corrupt' | 'python': a part of the new name
 ---@return string? new path
-function M.set_aside(paths, stamp)
-  local target = paths.state_file .. '.corrupt-' .. stamp
-  if fs.rename(paths.state_file, target) then
+function M.set_aside(path, why)
+  local target = ('%s.%s-%s'):format(path, why, sys.iso_time(sys.wall_ms()):gsub('[-:]', ''):gsub('%..*', ''))
+  if fs.rename(path, target) then
     return target
   end
 end

@@ -40,51 +40,11 @@ function M.encode_line(value)
   return host.encode(value, Array, false)
 end
 
--- cjson loses what an empty array was, and digits beyond 2^53. Both are rare, so they are put behind a mark before decoding;
--- host.settle knows the marks.
-local function mark(text)
-  if not host.rare(text) then
-    return text
-  end
-  local out, pos, n = {}, 1, 0
-  while true do
-    local q = text:find('"', pos, true)
-    local chunk = text:sub(pos, q and q - 1 or -1)
-    chunk = chunk:gsub('%[%s*%]', '["\\u0001envctl:[]"]')
-    chunk = chunk:gsub('%f[%d%-%.eE+]%-?%d+%f[^%d]', function(digits)
-      if #digits >= 16 then
-        return '"\\u0001envctl:int:' .. digits .. '"'
-      end
-    end)
-    n = n + 1
-    out[n] = chunk
-    if not q then
-      break
-    end
-    local stop = q
-    repeat
-      stop = text:find('["\\]', stop + 1)
-      if stop and text:byte(stop) == 92 then
-        stop = stop + 1
-      elseif stop then
-        break
-      end
-    until not stop
-    n = n + 1
-    out[n] = text:sub(q, stop or -1)
-    if not stop then
-      break
-    end
-    pos = stop + 1
-  end
-  return table.concat(out)
-end
-
 --- Parses one document.
 ---@param text string
 ---@return any? value, string? message "line:column: reason"
 function M.decode(text)
-  local marked = mark(text)
+  local marked = host.mark(text)
   local value, message = host.decode(marked)
   if value == nil then
     local offset = tonumber(tostring(message):match('character (%d+)'))
@@ -102,16 +62,6 @@ end
 --- Takes every null out, in place: absent and null mean the same inside the program.
 ---@param v any
 ---@return any
-function M.strip_nulls(v)
-  if v == M.null then
-    return nil
-  end
-  if type(v) == 'table' then
-    for k, x in pairs(v) do
-      v[k] = M.strip_nulls(x)
-    end
-  end
-  return v
-end
+M.strip_nulls = host.strip_nulls
 
 return M
