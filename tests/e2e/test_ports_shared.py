@@ -49,10 +49,10 @@ def stop(w, repos):
     wait_for(lambda: not w.service_processes(), lambda: f"these to end: {w.service_processes()}")
 
 
-@test(timeout=300)
+@test(timeout=rounds(2) * 60 + 60)
 def many_starts_at_the_same_moment(w):
     """R24: nobody collides, nobody fails to bind, and a second time everybody has what it had."""
-    repos = repositories(w, 16)
+    repos = repositories(w, 32)
     first = None
     for n in range(rounds(2)):
         results = {}
