@@ -124,7 +124,7 @@ function M.config(settings, mode, flags, root, session, declared)
     conflict = conflict_of(enabled, settings, mode, flags),
     spacing = settings:get 'PORT_SPACING' or 20,
     strategy = settings:get 'ENVCTL_PORT_PREFERRED_STRATEGY' or 'project_slot',
-    probe = settings:get 'ENVCTL_PORT_AVAILABILITY_MODE' ~= 'lock_only',
+    availability = settings:get 'ENVCTL_PORT_AVAILABILITY_MODE',
     parallel = {
       enabled = settings:get 'RUN_SH_OPT_PARALLEL_TREES' ~= false,
       max = math.max(settings:get 'RUN_SH_OPT_PARALLEL_TREES_MAX' or 4, 1),
@@ -161,6 +161,41 @@ local function read_saved(facts, ctx)
     return require('envctl.state.ports_table').read(ctx.paths)
   end)
   facts.ports_error, facts.ledger = e, facts.ledger or {}
+end
+
+-- Ports of what runs, or may run: of what cannot be told nothing is taken away.
+local function own_ports(facts)
+  local own = {}
+  for name, record in pairs(facts.state and facts.state.services or {}) do
+    if facts.truth.services[name].alive ~= false then
+      own[record.requested_port or 0], own[record.actual_port or 0] = true, true
+    end
+  end
+  require('envctl.deps.truth').each(facts.state, function(project, id, component)
+    if facts.truth.dependencies[project .. '/' .. id].alive ~= false then
+      for _, number in pairs(component.ports or {}) do
+        own[number] = true
+      end
+    end
+  end)
+  return own
+end
+
+--- The reservations that are left once those of this repository are forgotten: of its projects only what runs keeps its ports.
+---@param facts table
+---@param entries table[]
+---@return table[]
+function M.without_own(facts, entries)
+  local own, running, left = own_ports(facts), {}, {}
+  for _, e in ipairs(entries) do
+    running[e.project] = running[e.project] or e.scope == facts.scope_id and own[e.port]
+  end
+  for _, e in ipairs(entries) do
+    if e.scope ~= facts.scope_id or running[e.project] then
+      left[#left + 1] = e
+    end
+  end
+  return left
 end
 
 local function recorded_projects(facts)
@@ -366,6 +401,9 @@ function M.gather(ctx, opts)
     projects = {},
   }
   read_saved(facts, ctx)
+  if flags.clear_port_state then
+    facts.ledger = M.without_own(facts, facts.ledger)
+  end
   require('envctl.deps.select').gather(ctx, facts, flags, { declared = declared, provides = provides })
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)
   local plans = plan_files(ctx, facts, route)
@@ -424,32 +462,26 @@ function M.gather(ctx, opts)
   return facts
 end
 
-local function own_ports(facts)
-  local own = {}
-  for name, record in pairs(facts.state and facts.state.services or {}) do
-    if facts.truth.services[name].alive ~= false then
-      own[record.requested_port or 0], own[record.actual_port or 0] = true, true
-    end
+-- How a port is found to be free: a function like port.check.
+local function probe_of(availability)
+  local port = require 'envctl.host.port'
+  if availability ~= 'listener_query' then
+    return port.check
   end
-  require('envctl.deps.truth').each(facts.state, function(project, id, component)
-    if facts.truth.dependencies[project .. '/' .. id].alive ~= false then
-      for _, number in pairs(component.ports or {}) do
-        own[number] = true
-      end
-    end
-  end)
-  return own
+  local listeners = port.listeners()
+  return function(number)
+    return not listeners[number]
+  end
 end
 
 -- One look at the ports that would be used. True when one of them is taken, which changes the plan.
-local function look(facts, assigned, checked, own)
-  local port = require 'envctl.host.port'
+local function look(facts, assigned, checked, own, probe)
   local found = false
   for _, result in pairs(assigned) do
     for _, number in pairs(result.ports) do
       if not checked[number] and not own[number] then
         checked[number] = true
-        local free, _, code = port.check(number)
+        local free, _, code = probe(number)
         if not free then
           facts.busy[number] = {}
           found = true
@@ -505,10 +537,10 @@ function M.settle_ports(facts, decide, planner)
   local plan = require 'envctl.plan'
   local checked, own = {}, own_ports(facts)
   local assigned = plan.ports(facts, decide, planner)
-  if facts.config.probe then
-    local listed = false
+  if facts.config.availability ~= 'lock_only' then
+    local listed, probe = false, probe_of(facts.config.availability)
     for _ = 1, MAX_SETTLE_ROUNDS do
-      if not look(facts, assigned, checked, own) then
+      if not look(facts, assigned, checked, own, probe) then
         break
       end
       if not listed then

@@ -73,13 +73,14 @@ bool ec_which(char *out, size_t size, const char *name, const char *path, const 
     for (const char *entry = path ? path : ""; *entry;) {
         const char *end = strchrnul(entry, ':');
         size_t n = (size_t)(end - entry);
-        if (n > 0 && entry[0] == '/' && !avoided(entry, n, avoid)) {
+        if (n > 0 && entry[0] == '/') {
             int written = snprintf(out, size, "%.*s/%s", (int)n, entry, name);
-            if (written > 0 && (size_t)written < size) {
-                int why = program_errno(out);
+            int why = written > 0 && (size_t)written < size ? program_errno(out) : ENOENT;
+            // Links are followed last: most entries do not have the program at all.
+            if ((why == 0 || why == EACCES) && !avoided(entry, n, avoid)) {
                 if (why == 0)
                     return true;
-                found_unusable = found_unusable || why == EACCES;
+                found_unusable = true;
             }
         }
         entry = *end ? end + 1 : end;

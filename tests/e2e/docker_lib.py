@@ -96,8 +96,8 @@ def image(docker, name, programs, extra=(), files=None, changes=()):
 class Daemon:
     """dockerd with everything below one directory. Calling it runs the docker command."""
 
-    def __init__(self, top):
-        self.top, self.sock = top, f"unix://{top}/d.sock"
+    def __init__(self, top, options):
+        self.top, self.sock, self.options = top, f"unix://{top}/d.sock", options
         # A bridge of its own: other daemons of this machine have theirs.
         self.bridge = f"br{os.getpid()}"
         self.env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "DOCKER_HOST": self.sock}
@@ -123,7 +123,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [shutil.which("dockerd", path=self.env["PATH"]), "--data-root", f"{self.top}/data", "--exec-root",
              f"{self.top}/exec", "-H", self.sock, "-p", f"{self.top}/pid", "--iptables=false", "--ip6tables=false",
-             "--storage-driver=vfs", f"--bridge={self.bridge}", "--live-restore"],
+             "--storage-driver=vfs", f"--bridge={self.bridge}", "--live-restore", *self.options],
             env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
         )
         log.close()
@@ -180,13 +180,13 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def daemon(w):
-    """A daemon; w's environment points to it. Where none can run, the test is skipped, and says why."""
+def daemon(w, *options):
+    """A daemon, with more options; w's environment points to it. Where none can run, the test is skipped, and says why."""
     if os.geteuid() != 0:
         raise Skipped("no containers can run here (dockerd needs root)")
     if not shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
         raise Skipped("no containers can run here (there is no dockerd)")
-    docker = Daemon(Path(tempfile.mkdtemp(prefix="e2e-dockerd-")))
+    docker = Daemon(Path(tempfile.mkdtemp(prefix="e2e-dockerd-")), options)
     try:
         docker.prepare()
         docker.start()

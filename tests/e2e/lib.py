@@ -331,9 +331,9 @@ class World:
 
     def git(self, *args):
         who = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"]
-        return subprocess.run(
-            ["git", "-C", str(self.repo), *who, *args], env=self.env, check=True, capture_output=True, text=True
-        ).stdout
+        done = subprocess.run(["git", "-C", str(self.repo), *who, *args], env=self.env, capture_output=True, text=True)
+        check(done.returncode == 0, f"git {' '.join(args)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
 
     def commit(self):
         self.git("add", "--all")

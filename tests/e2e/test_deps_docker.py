@@ -209,6 +209,44 @@ def dependencies_of_a_script(w):
         equal([v for v in docker("volume", "ls", "-q").stdout.decode().split() if "repo-" in v], [], "volumes")
 
 
+def a_strangers_container(w, address, *options):
+    """R26: what a running container publishes is held by a socket of docker's, so it is stepped over; a stopped one holds nothing."""
+    w.services(backend="")
+
+    def started(*args):
+        said = w.start(*args).err
+        port = w.saved_state()["services"]["Main Backend"]["actual_port"]
+        check(get(backend_url(w)), "the backend answers")
+        w.stop_all()
+        return port, said
+
+    with daemon(w, *options) as docker:
+        images(docker)
+        made = docker("run", "-d", "-p", f"{address}:{w.port}:6379", "redis:test", "redis-server")
+        equal(made.returncode, 0, made.stderr.decode())
+        container = made.stdout.decode().strip()
+        port, said = started()
+        equal(port, w.port + 1, "the next port")
+        contains(said, f"port {w.port} of Main/backend is held by pid ", "who has it")
+        contains(said, "docker", "is docker")
+        docker("kill", container)
+        equal(started()[0], w.port + 1, "ports do not wander")
+        w.start("--clear-port-state")
+        equal(w.saved_state()["services"]["Main Backend"]["actual_port"], w.port, "a stopped one holds nothing")
+        again = docker("start", container)
+        check(again.returncode != 0 and b"address already in use" in again.stderr, f"docker says so when it comes back: {again}")
+
+
+@test(timeout=120)
+def a_strangers_container_behind_a_proxy(w):
+    a_strangers_container(w, "127.0.0.1")
+
+
+@test(timeout=120)
+def a_strangers_container_without_a_proxy(w):
+    a_strangers_container(w, "0.0.0.0", "--userland-proxy=false")
+
+
 @test
 def a_daemon_that_is_not_there_or_hangs(w):
     with Data(w):

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Many worktrees at a time: each with ports of its own, so many starting at once, and one that fails is the only one."""
 
+import json
 import re
 import signal
 import subprocess
 import threading
 import urllib.request
 
+from deps import Data, components, configure, get
 from lib import BIN, PYTHON, SVC, check, contains, equal, main, test, wait_for
 from terminal import on_terminal
 
@@ -78,6 +80,69 @@ def twenty_and_one_of_them_fails(w):
     equal(live(w), wanted, "all run")
     w.stop_all()
     equal(w.service_processes(), [], "stop ends everything")
+
+
+# Postgres and Redis are a mode's; a script leaves them to the worktrees of one group.
+SERVERS_OF_ONE_GROUP = """return { envctl = 1, override = {
+  ["plan.startup"] = function(base, ctx)
+    local document = base(ctx)
+    for _, project in ipairs(document.plan and document.plan.projects or {}) do
+      if not project.name:find "^db_" then
+        project.dependencies = {}
+      end
+    end
+    return document
+  end,
+} }
+"""
+
+
+@test(timeout=180)
+def twenty_plan_files_five_of_them_with_servers(w):
+    """One --plan makes and starts them all; each answers with its own data, and the order of starts changes no port."""
+    plans = [f"web/page_{n}" for n in range(1, 16)] + [f"db/table_{n}" for n in range(1, 6)]
+    trees = {plan.replace("/", "_") + "-1": plan for plan in plans}
+    stored = [name for name in trees if name.startswith("db_")]
+
+    def by_name(result):
+        return {s["name"].removesuffix(" Backend"): s for s in result.json()["services"]}
+
+    def look(services, rows, counter):
+        equal(set(services), set(trees), "what runs")
+        for name, s in services.items():
+            url = s["url"].replace("localhost", "127.0.0.1")
+            contains(get(url, "/task"), f"the task of {trees[name]}", name)
+            if name in stored:
+                if not rows:
+                    equal(get(url, f"/put?{name}"), "ok", name)
+                equal((get(url, "/rows"), get(url, "/incr")), (json.dumps([name]), counter), f"the data of {name}")
+
+    def ports(services):
+        state = w.saved_state()
+        equal(sorted(state["requirements"]), sorted(stored), "who has servers")
+        servers = {(name, c["id"]): c["final"] for name in stored for c in components(state, name).values()}
+        used = {name: s["port"] for name, s in services.items()} | servers
+        equal((len(used), len(set(used.values()))), (30, 30), f"ports of their own: {used}")
+        return used
+
+    with Data(w):
+        for plan in plans:
+            w.write(f"todo/plans/{plan}.md", f"# the task of {plan}\n")
+        w.write(".envctl.lua", SERVERS_OF_ONE_GROUP)
+        configure(w, mode="TREES", RUN_SH_OPT_PARALLEL_TREES_MAX=10)
+        w.envctl("script", "trust", rc=0)
+        first = by_name(w.envctl("--headless", "--plan", ",".join(plans), "--json", rc=0, timeout=120))
+        look(first, rows=False, counter="1")
+        before = ports(first)
+        w.stop_all()
+        equal(w.service_processes(), [], "stop ends everything")
+
+        # The last ones first, one after another, and then the rest.
+        some = [word for name in reversed(list(trees)[8:]) for word in ("--project", name)]
+        w.start("--trees", *some, "--no-parallel-trees", timeout=120)
+        again = by_name(w.envctl("--headless", "--plan", ",".join(reversed(plans)), "--json", rc=0, timeout=120))
+        look(again, rows=True, counter="2")
+        equal(ports(again), before, "the same ports")
 
 
 @test(timeout=120)

@@ -60,7 +60,7 @@ def sound(w, what):
     return paths
 
 
-@test(timeout=600)
+@test(timeout=rounds(12) * 10 + 60)
 def killed_while_making(w):
     prepare(w)
     rng = random.Random(SEED)
@@ -78,7 +78,7 @@ def killed_while_making(w):
         equal(w.git("branch", "--list", "web_x-*"), "", f"{what}: branches")
 
 
-@test(timeout=600)
+@test(timeout=rounds(12) * 10 + 60)
 def killed_while_removing(w):
     prepare(w)
     rng = random.Random(SEED + 1)

@@ -14,7 +14,8 @@ WHO = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost", "-c", "protocol.
 
 
 def git(w, where, *args, ok=True):
-    r = subprocess.run(["git", "-C", str(where), *WHO, *args], env=w.env, capture_output=True, text=True)
+    r = subprocess.run(["git", "-C", str(where), *WHO, *args], env=w.env, capture_output=True, text=True,
+                       errors="surrogateescape")
     check(not ok or r.returncode == 0, f"git {args}: {r.stderr}")
     return r.stdout
 
@@ -298,39 +299,85 @@ def making_a_tree_anew_is_a_removal_too(w):
     equal(tree_hash(w.base / "old"), before["tree"], "the old one, to the byte")
 
 
-@test(timeout=120)
+def files_of(t):
+    """What a person could edit."""
+    return sorted(p for p in t.rglob("*") if p.is_file() and not p.is_symlink() and ".git" not in p.relative_to(t).parts)
+
+
+def any_name(rng):
+    return "".join(rng.choice("abc/é -\n") for _ in range(6)).strip("/ ").replace("//", "/") or "x"
+
+
+def edit(w, t, rng):
+    """One random thing that people, agents and git do; what does not go together does nothing."""
+    path, new = rng.choice([*files_of(t), t / "a.txt"]), t / rng.choice(["", "data", "node_modules", "sub dir"]) / any_name(rng)
+    kind = rng.choice(["write", "append", "unseen", "delete", "rename", "mode", "link", "new", "new", "add", "unstage", "commit",
+                       "detach", "mark", "stash", "inner"])
+    try:
+        if kind == "write":
+            path.write_bytes(rng.randbytes(rng.randrange(50)))
+        elif kind == "append":
+            path.write_bytes(path.read_bytes() + b"more\n")
+        elif kind == "unseen":  # the same size, and the same time
+            before = path.stat()
+            path.write_bytes(rng.randbytes(before.st_size))
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        elif kind == "delete":
+            path.unlink()
+        elif kind == "rename":
+            new.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(new)
+        elif kind == "mode":
+            path.chmod(rng.choice([0o600, 0o644, 0o755, 0o444]))
+        elif kind == "link":
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.symlink_to(rng.choice(["a.txt", "/", "../../../nowhere"]))
+        elif kind == "new":
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.write_bytes(rng.randbytes(rng.randrange(50)))
+        elif kind == "inner":
+            new.mkdir(parents=True)
+            git(w, new, "init", "-q", ok=False)
+    except OSError:
+        return
+    name = str(path.relative_to(t))
+    commands = {
+        "add": ["add", "--all"], "unstage": ["reset", "-q"], "commit": ["commit", "-qam", "work"], "stash": ["stash", "-q"],
+        "detach": ["checkout", "-q", "--detach"],
+        "mark": ["update-index", rng.choice(["--skip-worktree", "--assume-unchanged", "--chmod=+x"]), name],
+    }
+    if kind in commands:
+        git(w, t, *commands[kind], ok=False)
+
+
+@test(timeout=rounds(6) * 10 + 60)
 def random_edits_come_back(w):
+    """Without --force a tree is left alone, or everything of it is in the trash; with it, it is always there. To the byte."""
     prepare(w)
     rng = random.Random(SEED)
-    states = [s for s in STATES if s not in (locked, submodule, gitlink, conflict, rebase, cherry_pick, process_inside)]
-    for n in range(rounds(4)):
+    kept = 0
+    for n in range(rounds(6)):
         t = make(w)
-        for state in rng.sample(states, 3):
-            try:
-                state(w, t)
-            except Exception:  # pylint: disable=broad-except
-                pass  # some do not go together
-            lock = admin(t) + "/index.lock"
-            if os.path.exists(lock):
-                os.unlink(lock)
-        for _ in range(20):
-            name = "".join(rng.choice("abc/é -") for _ in range(6)).strip("/ ").replace("//", "/")
-            path = t / (name or "x")
-            if not path.exists() and not any(p.is_file() for p in path.parents if p != t):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(rng.randbytes(rng.randrange(50)))
-        before = everything(w, t)
-        equal(w.envctl("delete-worktree", "web_x-1", "--headless").rc, 1, f"seed {SEED} round {n}: refused")
-        w.envctl("delete-worktree", "web_x-1", "--headless", "--force", rc=0)
-        w.envctl("recover", "web_x-1", "--to", str(w.base / f"elsewhere-{n}"), rc=0)
-        after = everything(w, w.base / f"elsewhere-{n}")
-        equal({k: after[k] for k in ("index", "head")}, {k: before[k] for k in ("index", "head")}, f"seed {SEED} round {n}")
-        (w.base / f"elsewhere-{n}/.git").unlink()
-        moved = tree_hash(w.base / f"elsewhere-{n}")
-        check(moved != before, "hashes are hashes")
-        git(w, w.repo, "worktree", "prune", "--expire", "now")
+        for _ in range(rng.choice([1, 2, 5, 20])):
+            edit(w, t, rng)
+        before, what = everything(w, t), f"seed {SEED} round {n}"
+        command = [*rng.choice(list(WAYS.values())), "--headless", "--json"]
+        result = w.envctl(*command)
+        if result.rc:
+            kept += 1
+            equal(result.error()["code"], "worktree_dirty", f"{what}: {result}")
+            equal(everything(w, t), before, f"{what}: a refusal changes nothing")
+            result = w.envctl(*command, "--force", rc=0)
+        check(not t.exists(), f"{what}: the tree is gone")
+        git(w, w.repo, "reflog", "expire", "--expire=now", "--all")
+        git(w, w.repo, "gc", "-q", "--prune=now")
+        w.envctl("recover", result.json()["removed"][0]["id"], rc=0)
+        equal(everything(w, t), before, f"{what}: everything is back")
+        fsck(w)
+        # Out of the way, with its branch.
+        git(w, w.repo, "worktree", "remove", "--force", "--force", str(t))
         git(w, w.repo, "branch", "-D", "web_x-1")
-        git(w, w.repo, "config", "--unset", "status.showUntrackedFiles", ok=False)
+    check(kept > rounds(6) / 2, f"{kept} refusals")
 
 
 @test

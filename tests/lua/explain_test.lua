@@ -112,7 +112,11 @@ local function run(route, world)
         return true
       end,
       listeners = function()
-        return world.busy or {}
+        local out = {}
+        for n, holder in pairs(world.busy or {}) do
+          out[n] = not holder.silent and { {} } or nil
+        end
+        return out
       end,
     },
     ['envctl.host.procfs'] = {
@@ -175,6 +179,34 @@ function M.test_no_look_without_conflict_and_with_lock_only()
   local d
   d, _, checks = run({}, { busy = { [8000] = {} }, settings = { ENVCTL_PORT_AVAILABILITY_MODE = 'lock_only' } })
   lu.assertEquals({ #checks, d.plan.projects[1].slot }, { 0, 0 })
+end
+
+function M.test_how_a_port_is_found_to_be_free()
+  -- 8000 is bound by somebody who does not listen.
+  for mode, slot in pairs { auto = 1, socket_bind = 1, listener_query = 0, lock_only = 0 } do
+    local d = run({}, { busy = { [8000] = { silent = true } }, settings = { ENVCTL_PORT_AVAILABILITY_MODE = mode } })
+    lu.assertEquals(d.plan.projects[1].slot, slot, mode)
+  end
+  for mode, slot in pairs { auto = 1, socket_bind = 1, listener_query = 1, lock_only = 0 } do
+    local d = run({}, { busy = { [8000] = {} }, settings = { ENVCTL_PORT_AVAILABILITY_MODE = mode } })
+    lu.assertEquals(d.plan.projects[1].slot, slot, mode)
+  end
+end
+
+function M.test_reservations_are_forgotten_but_those_of_what_runs()
+  local function entry(scope, project, slot)
+    return { scope = scope, project = project, slot = slot, service = 'backend', port = 8000 + slot, repo = '/r', root = '/r' }
+  end
+  local world = {
+    ledger = { entry('repo-1', 'Main', 3), entry('repo-2', 'Main', 0) },
+    settings = { MAIN_FRONTEND_ENABLE = false },
+  }
+  lu.assertEquals(run({}, world).plan.projects[1].slot, 3)
+  local forget = { flags = { clear_port_state = true } }
+  lu.assertEquals(run(forget, world).plan.projects[1].slot, 1) -- 0 belongs to another repository still
+  world.state = { services = { ['Main Backend'] = { project = 'Main', service = 'backend', requested_port = 8003, actual_port = 8003 } } }
+  world.live = { ['Main Backend'] = true }
+  lu.assertEquals(run(forget, world).plan.projects[1].slot, 3)
 end
 
 function M.test_our_own_ports_are_not_looked_at()

@@ -160,11 +160,39 @@ function M.test_equal_bases_are_an_error()
   lu.assertEquals({ got.problems[1].code, got.problems[1].other, got.problems[1].id }, { 'same_base', 'backend', 'api' })
 end
 
-function M.test_legacy_spacing()
-  local f = facts { discovered = { { name = 'a' }, { name = 'b' }, { name = 'c' } } }
-  f.config = { bases = BASES, spacing = 20, strategy = 'legacy_spacing' }
-  local got = assign(f, { 'c' }, wants { { id = 'redis', base = 6379, kind = 'dependency' } }).c
-  lu.assertEquals(got.ports, { backend = 8040, frontend = 9040, redis = 6381 })
+function M.test_strategies_and_spacing()
+  local redis = wants { { id = 'redis', base = 6379, kind = 'dependency' } }
+  local discovered = { { name = 'a' }, { name = 'b' }, { name = 'c' } }
+  local hashed = ports.assign_all(facts(), { { name = 'c', wants = redis } }).c.slot
+  lu.assertTrue(hashed > 2)
+  local function of(slot, step)
+    return { backend = 8000 + slot * step, frontend = 9000 + slot * step, redis = 6379 + slot }
+  end
+  local function ledger(slot, step)
+    local list = {}
+    for id, port in pairs(of(slot, step)) do
+      list[#list + 1] = { scope = 'repo-1', project = 'c', slot = slot, service = id, port = port }
+    end
+    return list
+  end
+  local row = function(strategy, spacing, entries, slot, step)
+    local f = facts { discovered = discovered, ledger = entries }
+    f.config = { bases = BASES, spacing = spacing, strategy = strategy }
+    local got = ports.assign_all(f, { { name = 'c', wants = redis } }).c
+    lu.assertEquals({ got.ports, got.slot, got.moved }, { of(slot, step), slot, nil }, strategy .. spacing)
+  end
+  -- strategy, PORT_SPACING, reservations -> slot, and how far slots of services are apart
+  row('project_slot', 20, nil, hashed, 1)
+  row('project_slot', 7, nil, hashed, 1)
+  row('legacy_spacing', 20, nil, 2, 20)
+  row('legacy_spacing', 7, nil, 2, 7)
+  -- What is reserved stays, whatever the wish would be today.
+  row('project_slot', 20, ledger(9, 1), 9, 1)
+  row('legacy_spacing', 20, ledger(9, 20), 9, 20)
+  row('legacy_spacing', 7, ledger(9, 20), 9, 7)
+  -- Another strategy begins anew.
+  row('legacy_spacing', 20, ledger(9, 1), 2, 20)
+  row('project_slot', 20, ledger(2, 20), hashed, 1)
 end
 
 function M.test_close_bases_still_get_disjoint_ports()

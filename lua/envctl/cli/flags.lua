@@ -256,7 +256,7 @@ M.list = {
   },
   {
     names = { '--clear-port-state', '--clear-ports', '--clear-port-cache' }, key = 'clear_port_state', kind = 'bool',
-    groups = { 'run' }, help = 'forget the port reservations of this repository first',
+    groups = { 'run' }, help = 'forget the port reservations of this repository first, but for what runs',
   },
   {
     names = {
@@ -411,7 +411,7 @@ M.list = {
   },
   {
     names = {
-      '--force', '-f' }, key = 'force', kind = 'bool', groups = { 'force', 'run' }, words = { 'force', 'FORCE',
+      '--force', '-f' }, key = 'force', kind = 'bool', groups = { 'force', 'start' }, words = { 'force', 'FORCE',
     },
     help = 'overwrite or remove what would be refused',
   },

@@ -94,6 +94,11 @@ local function apply(ctx, view)
       end
       warnings = {}
     end
+    if ctx.route.flags.clear_port_state and attempt == 1 then
+      require('envctl.state.ports_table').update(ctx.paths, function(entries)
+        return facts.without_own(found, entries)
+      end)
+    end
     require('envctl.script.hooks').before_start(ctx, document.plan)
     local ok, result = task.try(client.request, ctx, {
       op = 'apply',

@@ -131,12 +131,14 @@ add('Behaviour', {
   { key = 'PLANNING_KEEP_PLAN', type = 'bool', default = false, doc = 'the same as --keep-plan' },
   {
     key = 'ENVCTL_PORT_AVAILABILITY_MODE', type = 'enum', default = 'auto',
-    choices = { 'auto', 'socket_bind', 'listener_query', 'lock_only' }, doc = 'how a port is found to be free',
+    choices = { 'auto', 'socket_bind', 'listener_query', 'lock_only' },
+    doc = 'how a port is found to be free: by listening on it (auto, socket_bind), nobody listens (listener_query), or'
+      .. ' only reservations are looked at (lock_only)',
   },
   {
     key = 'ENVCTL_PORT_PREFERRED_STRATEGY', type = 'enum', default = 'project_slot',
     choices = { 'project_slot', 'legacy_spacing' },
-    doc = 'which ports a worktree would like',
+    doc = 'which ports a worktree would like: by its name (project_slot), or by its place in the sorted list',
   },
   {
     key = 'ENVCTL_PLAN_STRICT_SELECTION', type = 'bool', default = true,

@@ -16,7 +16,6 @@ M.MAX_PORT = 65535
 ---@field kind 'busy'|'reserved'|'planned'
 ---@field pid integer?
 ---@field command string?
----@field container string?
 ---@field denied boolean? the port needs rights that this user does not have
 ---@field project string?
 ---@field service string?
@@ -200,8 +199,6 @@ function M.describe(holder)
       return string.format('held by pid %d%s', holder.pid, command)
     elseif holder.denied then
       return 'not open to this user'
-    elseif holder.container then
-      return 'published by the container ' .. holder.container
     end
     return 'held by another program'
   elseif holder.kind == 'planned' then
@@ -227,17 +224,33 @@ local function own_of(facts)
   return own
 end
 
--- Reservations by port, and by project what it has itself.
+-- Reservations by port, and by project its own ones.
 local function reservations(facts)
-  local by_port, slots = {}, {}
+  local by_port, by_project = {}, {}
   for _, e in ipairs(facts.ledger or {}) do
     by_port[e.port] = by_port[e.port] or {}
     table.insert(by_port[e.port], e)
     if e.scope == facts.scope_id then
-      slots[e.project] = slots[e.project] or e.slot
+      by_project[e.project] = by_project[e.project] or {}
+      by_project[e.project][e.service] = e
     end
   end
-  return by_port, slots
+  return by_port, by_project
+end
+
+-- The slot that is reserved. One that the other strategy has led to says nothing about where this one's ports are.
+local function reserved_slot(config, wants, own)
+  local other = {
+    strategy = config.strategy == 'legacy_spacing' and 'project_slot' or 'legacy_spacing', spacing = config.spacing,
+  }
+  for _, want in ipairs(wants) do
+    local e = own[want.id]
+    if e and want.base and M.at(config, want, e.slot) ~= e.port and M.at(other, want, e.slot) == e.port then
+      return nil
+    end
+  end
+  local _, any = next(own)
+  return any and any.slot
 end
 
 -- Who has a port, as a project sees it, looked up when asked: the first of these who has it says most about the holder.
@@ -247,7 +260,7 @@ local function taken_for(facts, project, own, planned, reserved)
     if owner and owner.project ~= project then
       return { kind = 'reserved', project = owner.project, service = owner.service }
     elseif busy and not owner then
-      return { kind = 'busy', pid = busy.pid, command = busy.command, container = busy.container, denied = busy.denied }
+      return { kind = 'busy', pid = busy.pid, command = busy.command, denied = busy.denied }
     elseif planned[port] then
       return planned[port]
     end
@@ -283,7 +296,7 @@ function M.assign_all(facts, projects)
   local config = facts.config
   local span = M.span(all_bases(config, projects), config.spacing)
   local own, planned, out = own_of(facts), {}, {}
-  local reserved, slots = reservations(facts)
+  local reserved, reserved_by = reservations(facts)
   local index = {}
   for i, p in ipairs(facts.discovered or {}) do
     index[p.name] = index[p.name] or i - 1
@@ -296,7 +309,7 @@ function M.assign_all(facts, projects)
       spacing = config.spacing,
       index = index[p.name] or 0,
       span = span,
-      slot = slots[p.name],
+      slot = reserved_slot(config, p.wants, reserved_by[p.name] or {}),
       wants = p.wants,
       taken = taken_for(facts, p.name, own, planned, reserved),
     }

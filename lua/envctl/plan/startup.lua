@@ -140,7 +140,7 @@ end
 
 local function holder_data(holder)
   return {
-    kind = holder.kind, pid = holder.pid, command = holder.command, container = holder.container,
+    kind = holder.kind, pid = holder.pid, command = holder.command,
     project = holder.project, service = holder.service, repo = holder.repo,
   }
 end
