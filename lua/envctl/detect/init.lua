@@ -91,6 +91,7 @@ local function find_in(files, settings, service, place, taken)
     local found = require('envctl.detect.python').detect(files, place.dir, {
       only_servers = place.fallback,
       python = settings:get 'PYTHON_BIN',
+      no_prepare = service.no_prepare,
       migrations = settings:get 'ENVCTL_BACKEND_MIGRATIONS_ON_STARTUP',
       strict = settings:get 'ENVCTL_BACKEND_BOOTSTRAP_STRICT',
     })
@@ -256,7 +257,8 @@ local function found_problem(service, found)
 end
 
 --- Services of one project.
----@param project {name: string, mode: 'main'|'trees', root: string, off: table<string, boolean>?}
+---@param project {name: string, mode: 'main'|'trees', root: string, off: table?, no_prepare: boolean?} off: names of those left out
+--- on the command line; no_prepare: nothing is made before a start
 ---@param settings table
 ---@param host? {fs: table, sys: table} fakes
 ---@return {services: table[], skipped: {name: string, reason: string, enabled: boolean}[], problems: table[], warnings: table[]}
@@ -265,7 +267,9 @@ function M.services(project, settings, host)
   local out = { services = {}, skipped = {}, problems = {}, warnings = {} }
   local taken, by_name = {}, {}
   for _, bundled in ipairs(BUNDLED) do
-    local service = { name = bundled.name, dir = bundled.dir, beside_backend = by_name.backend }
+    local service = {
+      name = bundled.name, dir = bundled.dir, beside_backend = by_name.backend, no_prepare = project.no_prepare,
+    }
     local key = enable_key(project.mode, service)
     if project.off and project.off[service.name] then
       out.skipped[#out.skipped + 1] = { name = service.name, reason = 'left out on the command line', enabled = false }
