@@ -110,6 +110,10 @@ if __name__ == "__main__":
     w.start(timeout=100)
     equal(get(w, "Main Backend"), f"greet 2.0 in {w.repo}/backend/.venv, its programs first: True", "now")
     w.stop_all()
+    w.configure(MAIN_FRONTEND_ENABLE="false", ENVCTL_BACKEND_START_CMD="python main.py")
+    w.start()
+    contains(get(w, "Main Backend"), f"greet 2.0 in {w.repo}/backend/.venv", "a command that was given")
+    w.stop_all()
     # What cannot be had: said with the end of what pip says, and nothing runs.
     w.write("backend/requirements.txt", f"--no-index\n--find-links {w.base}/wheels\ngreet==3.0\n")
     failed = w.start("--json", rc=1, timeout=100).json()["error"]

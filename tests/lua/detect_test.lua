@@ -388,6 +388,22 @@ function M.test_packages_of_python_are_steps()
   end
 end
 
+function M.test_a_given_command_is_prepared_for_as_well()
+  local given = { ENVCTL_BACKEND_START_CMD = 'gunicorn app:app -b :{port}', ENVCTL_FRONTEND_START_CMD = 'npm run other' }
+  local tree = {
+    ['backend/requirements.txt'] = 'gunicorn', ['frontend/package.json'] = '{"scripts": {"dev": "x"}, "dependencies": {"x": "1"}}',
+  }
+  local found, result = run(tree, given)
+  lu.assertEquals(steps_of(found.backend), { MAKE, PIP .. 'requirements.txt | .venv/bin/activate' })
+  lu.assertEquals(found.backend.env.VIRTUAL_ENV, '/repo/backend/.venv')
+  lu.assertEquals(found.frontend.prepare[1].command, { 'npm', 'install' })
+  lu.assertEquals(#result.problems, 0) -- gunicorn will be there
+  tree['backend/requirements.txt'] = nil
+  found, result = run(tree, given)
+  lu.assertEquals(found.backend.prepare, {})
+  lu.assertStrContains(result.problems[1].message, 'gunicorn is not on PATH')
+end
+
 function M.test_packages_of_a_workspace_are_installed_in_the_root()
   local package = '{"scripts": {"dev": "vite"}, "devDependencies": {"vite": "5"}}'
   local tree = {

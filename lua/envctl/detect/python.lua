@@ -276,12 +276,12 @@ end
 local ALEMBIC = { 'alembic.ini', 'alembic/versions', 'migrations/versions' }
 
 -- Migrations run at every start, when they are wanted at all: whether there is something to do, only the database knows.
-local function migrate_step(files, dir, runner, framework, opts, manage)
+local function migrate_step(files, dir, runner, opts, manage)
   if not opts.migrations then
     return nil
   end
   local step = { name = 'migrate', always = true, optional = not opts.strict or nil, timeout_ms = 300000 }
-  if framework == 'django' then
+  if manage then
     step.command = concat(runner.argv, { manage, 'migrate', '--noinput' })
     return step
   end
@@ -293,10 +293,30 @@ local function migrate_step(files, dir, runner, framework, opts, manage)
   end
 end
 
+-- What comes before a start, and the environment it is for.
+local function before(files, dir, runner, opts, manage)
+  local prepare = runner.prepare
+  prepare[#prepare + 1] = migrate_step(files, dir, runner, opts, manage)
+  return prepare, runner.venv and files:path(runner.venv)
+end
+
+--- What comes before a start of a Python project whose command somebody gave.
+---@param files envctl.detect.Files
+---@param dir string relative
+---@param opts table as for detect()
+---@return {prepare: envctl.prepare.Step[], venv: string?}? before venv: absolute; nil when it is no Python project
+function M.before(files, dir, opts)
+  local deps, manage = pydeps.read(files, dir), django(files, dir)
+  if #deps.markers == 0 and not manage then
+    return nil
+  end
+  local prepare, venv = before(files, dir, M.runner(files, dir, deps, opts), opts, manage)
+  return { prepare = prepare, venv = venv }
+end
+
 local function result(files, dir, framework, command, evidence, where)
   local runner = command.runner
-  local prepare = runner.prepare
-  prepare[#prepare + 1] = migrate_step(files, dir, runner, framework, command.opts, command.manage)
+  local prepare, venv = before(files, dir, runner, command.opts, command.manage)
   local parts = {}
   for _, text in ipairs(evidence) do
     parts[#parts + 1] = text
@@ -307,7 +327,7 @@ local function result(files, dir, framework, command, evidence, where)
     framework = framework,
     manager = runner.manager,
     -- Without it a log shows nothing until four kilobytes have come together.
-    env = { PYTHONUNBUFFERED = '1', VIRTUAL_ENV = runner.venv and files:path(runner.venv) },
+    env = { PYTHONUNBUFFERED = '1', VIRTUAL_ENV = venv },
     prepare = prepare,
     evidence = table.concat(parts, '; '),
     file = where.file,
