@@ -261,7 +261,7 @@ local function detected(facts, project, settings, flags, session)
   end
   local found = require('envctl.detect').services({
     name = project.name, mode = facts.mode, root = project.root, off = switched_off(flags),
-    no_prepare = flags.no_prepare,
+    no_prepare = flags.no_prepare, place = project.place,
   }, settings)
   local services, skipped, problems = found.services, found.skipped, found.problems
   if session then

@@ -106,7 +106,8 @@ def steps(w, *options):
 
 
 def installs_once(w, tools, want, lock, gone):
-    """The life of an installation. `want`: what is called; `lock`: the file it depends on; `gone`: what it makes, and what is missing then."""
+    """The life of an installation. `want`: what is called; `lock`: the file it depends on; `gone`: what it makes, and what is missing
+    then."""
     equal(steps(w), prepared(w), f"{want}: foretold and done")
     equal(tools.calls(), [want], "called")
     equal(prepared(w), ["install skipped: nothing changed"], f"{want}: once")
@@ -253,6 +254,37 @@ def a_virtual_environment_half_made(w):
     check(not pip.alive, "what the killed keeper left was ended first")
     equal(tools.calls(), [install], "only what was not done")
     equal(prepared(w), ["install skipped: nothing changed"], "once")
+
+
+@test(timeout=90)
+def worktrees(w):
+    """Each has an environment of its own, which is foretold where it will be, and is nobody's work when the worktree goes."""
+    tools = Tools(w, "python3")
+    w.write(".gitignore", "trees/\n")
+    w.write("backend/server.py", SERVER)
+    w.write("backend/requirements.txt", "left\n")
+    w.write("todo/plans/web/x.md", "# X\n")
+    w.configure(MAIN_FRONTEND_ENABLE="false", TREES_FRONTEND_ENABLE="false")
+    w.commit()
+    prepared(w)
+    tools.calls()
+    tree = w.repo / "trees/web_x/1"
+    command = [f"{tree}/backend/.venv/bin/python", "server.py", "--port"]
+
+    def planned(*args):
+        project = w.envctl("explain-startup", "--json", *args, rc=0).json()["plan"]["projects"][0]
+        service = project["services"][0]
+        return service["command"][:3], [s["name"] for s in service["prepare"] if s["skip_reason"] is None]
+
+    equal(planned("--plan", "x"), (command, ["venv", "install"]), "foretold")
+    w.envctl("--headless", "--plan", "x", rc=0)
+    equal(tools.calls(), ["python3 -m venv --system-site-packages .venv in trees/web_x/1/backend",
+                          "python -m pip install -r requirements.txt"], "done")
+    equal(planned("--trees", "--project", "web_x-1"), (command, []), "done")
+    w.stop_all()
+    equal(w.git("-C", str(tree), "status", "--porcelain"), "", "nothing is in the way of git")
+    w.envctl("delete-worktree", "web_x-1", "--headless", rc=0)
+    check(not tree.exists(), "gone, and its environment with it")
 
 
 @test(timeout=90)

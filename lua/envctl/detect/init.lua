@@ -275,13 +275,14 @@ local function found_problem(service, found)
 end
 
 --- Services of one project.
----@param project {name: string, mode: 'main'|'trees', root: string, off: table?, no_prepare: boolean?} off: names of those left out
---- on the command line; no_prepare: nothing is made before a start
+---@param project {name: string, mode: 'main'|'trees', root: string, off: table?, no_prepare: boolean?, place: string?} off: those
+--- left out on the command line; no_prepare: nothing is made before a start; place: where a worktree will be that root stands for
 ---@param settings table
 ---@param host? {fs: table, sys: table} fakes
 ---@return {services: table[], skipped: {name: string, reason: string, enabled: boolean}[], problems: table[], warnings: table[]}
 function M.services(project, settings, host)
   local files = Files.open(project.root, host)
+  files.place = project.place
   local out = { services = {}, skipped = {}, problems = {}, warnings = {} }
   local taken, by_name = {}, {}
   for _, bundled in ipairs(BUNDLED) do

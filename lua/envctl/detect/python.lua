@@ -26,8 +26,11 @@ local function whole(files, venv)
     and (files:is_file(venv .. '/bin/activate') or not files:is_file(venv .. '/pyvenv.cfg'))
 end
 
--- The virtual environment that a service finds in its directory or above, relative.
+-- The virtual environment that a service finds in its directory or above, relative. A worktree to be made has none.
 local function existing_venv(files, dir)
+  if files.place then
+    return nil
+  end
   local dirs = dir == '' and { '' } or { dir, '' }
   for _, where in ipairs(dirs) do
     local names = { '.venv', 'venv' }
@@ -107,7 +110,7 @@ local function seen_from(dir, file)
 end
 
 local function interpreter(files, venv)
-  return files:path(venv .. '/bin/python')
+  return files:placed(venv .. '/bin/python')
 end
 
 -- poetry, uv or pipenv.
@@ -297,7 +300,7 @@ end
 local function before(files, dir, runner, opts, manage)
   local prepare = runner.prepare
   prepare[#prepare + 1] = migrate_step(files, dir, runner, opts, manage)
-  return prepare, runner.venv and files:path(runner.venv)
+  return prepare, runner.venv and files:placed(runner.venv)
 end
 
 --- What comes before a start of a Python project whose command somebody gave.
