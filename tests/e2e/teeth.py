@@ -72,7 +72,7 @@ TEETH = [
         "test_start_stop",
         ["what_runs_is_what_the_state_says"],
         None,
-        [("keeper/child_env.lua", "not OWN[name] and (not guarded or ALLOWED[name])", "true")],
+        [("keeper/child_env.lua", "not DROPPED[name] and (not guarded or ALLOWED[name])", "true")],
     ),
     (
         "one operation at a time",
