@@ -226,6 +226,36 @@ def a_failing_installation(w):
     equal(prepared(w), ["install done: `node_modules` is missing"], "when the registry is back")
 
 
+def killed_while_hanging(w, tools, name):
+    """Kills the keeper of a start during an installation. The process that it leaves."""
+    tools.say(f"{name}.hangs")
+    null = subprocess.DEVNULL
+    client = w.spawn(BIN, "start", "--headless", "--service-prep-sequential", stdin=null, stdout=null, stderr=null)
+    process = tools.hanging()
+    for keeper in w.keepers():
+        keeper.signal(9)
+    client.wait(30)
+    tools.unsay(f"{name}.hangs")
+    return process
+
+
+@test(timeout=60)
+def killed_between_two_steps(w):
+    """A new virtual environment is not taken for one that has its packages."""
+    tools = Tools(w, "python3", "pnpm")
+    w.write("backend/server.py", SERVER)
+    w.write("backend/requirements.txt", "left\n")
+    w.write("frontend/package.json", PACKAGE)
+    w.write("frontend/pnpm-lock.yaml", "1\n")
+    w.configure()
+    w.commit()
+    # One at a time, in turn: the environment, the packages of the frontend, those of the backend.
+    left = killed_while_hanging(w, tools, "pnpm")
+    equal(len(tools.calls()), 2, "in the middle")
+    equal(prepared(w), ["install done: was interrupted", "install done: `node_modules` is missing"], "both")
+    check(not left.alive, "what the killed keeper left was ended first")
+
+
 @test(timeout=90)
 def a_virtual_environment_half_made(w):
     """Failed or killed in the middle, it is completed, and the packages are installed after all."""
@@ -241,14 +271,7 @@ def a_virtual_environment_half_made(w):
     equal(tools.calls(), [make], "no packages without an environment")
     tools.unsay("python3.fails")
     equal(prepared(w, "--no-prepare"), [], "with the machine's")
-    tools.say("pip.hangs")
-    null = subprocess.DEVNULL
-    client = w.spawn(BIN, "start", "--headless", stdin=null, stdout=null, stderr=null)
-    pip = tools.hanging()
-    for keeper in w.keepers():
-        keeper.signal(9)
-    client.wait(30)
-    tools.unsay("pip.hangs")
+    pip = killed_while_hanging(w, tools, "pip")
     equal(tools.calls(), [make, install], "as far as it came")
     equal(prepared(w), ["install done: was interrupted"], "resumed")
     check(not pip.alive, "what the killed keeper left was ended first")
