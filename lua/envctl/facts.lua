@@ -276,7 +276,16 @@ local function with_scripts(session, facts, project, found)
   return services, skipped, problems
 end
 
-local function detected(facts, project, settings, off, session)
+-- `backend=false` on the command line leaves a service out of this one start.
+local function switched_off(flags)
+  local off = {}
+  for _, name in ipairs(SERVICES) do
+    off[name] = flags[name] == false or nil
+  end
+  return off
+end
+
+local function detected(facts, project, settings, flags, session)
   if project.missing then
     local text = 'the worktree of ' .. project.name .. ' is gone: ' .. project.root
     local gone = { code = 'worktree_missing', message = text, hint = 'run git worktree prune', where = project.name }
@@ -286,7 +295,8 @@ local function detected(facts, project, settings, off, session)
     }
   end
   local found = require('envctl.detect').services({
-    name = project.name, mode = facts.mode, root = project.root, off = off,
+    name = project.name, mode = facts.mode, root = project.root, off = switched_off(flags),
+    no_prepare = flags.no_prepare, place = project.place,
   }, settings)
   local services, skipped, problems = found.services, found.skipped, found.problems
   if session then
@@ -308,15 +318,6 @@ local function detected(facts, project, settings, off, session)
     problems = problems,
     warnings = found.warnings,
   }
-end
-
--- `backend=false` on the command line leaves a service out of this one start.
-local function switched_off(flags)
-  local off = {}
-  for _, name in ipairs(SERVICES) do
-    off[name] = flags[name] == false or nil
-  end
-  return off
 end
 
 local function setup_of(flags)
@@ -352,9 +353,9 @@ local function propose_trees(ctx, facts, wanted_base)
 end
 
 -- A worktree that is not there yet will hold what its base holds: what is checked out here stands for it.
-local function detected_new(ctx, facts, tree, settings, off)
+local function detected_new(ctx, facts, tree, settings, flags)
   local there = { name = tree.project, root = ctx.roots.execution_root, place = tree.path }
-  local project = detected(facts, there, settings, off, ctx:scripts())
+  local project = detected(facts, there, settings, flags, ctx:scripts())
   project.root = tree.path
   project.worktree = { action = 'create', branch = tree.branch, base = tree.base }
   return project
@@ -437,17 +438,16 @@ function M.gather(ctx, opts)
     propose_trees(ctx, facts, flags.base)
   end
   if facts.config.startup_enabled then
-    local off = switched_off(flags)
     local preparing = {
       paths = ctx.paths, path = require('envctl.host.sys').getenv 'PATH', off = flags.no_prepare,
       again = flags.refresh_cache, fast = flags.fast, resuming = command == 'resume',
     }
     for i, project in ipairs(facts.selection.selected) do
-      facts.projects[i] = detected(facts, project, settings, off, ctx:scripts())
+      facts.projects[i] = detected(facts, project, settings, flags, ctx:scripts())
       facts.projects[i].worktree = ctx.created and ctx.created[project.name] or nil
     end
     for _, tree in ipairs(facts.selection.trees or {}) do
-      facts.projects[#facts.projects + 1] = detected_new(ctx, facts, tree, settings, off)
+      facts.projects[#facts.projects + 1] = detected_new(ctx, facts, tree, settings, flags)
     end
     for _, project in ipairs(facts.projects) do
       require('envctl.prepare.steps').decide(project, project.services, preparing)

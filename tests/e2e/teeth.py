@@ -114,7 +114,21 @@ TEETH = [
         "test_start_stop",
         ["what_runs_is_what_the_state_says"],
         None,
-        [("keeper/child_env.lua", "not OWN[name] and (not guarded or ALLOWED[name])", "true")],
+        [("keeper/child_env.lua", "not DROPPED[name] and (not guarded or ALLOWED[name])", "true")],
+    ),
+    (
+        "a step that is due is not done",
+        "test_prepare_tools",
+        ["killed_between_two_steps"],
+        None,
+        [("keeper/prepare.lua", "if not step.always and not (record and", "if false and not (record and")],
+    ),
+    (
+        "what a step makes has to be there",
+        "test_prepare_tools",
+        ["packages_of_python"],
+        None,
+        [("prepare/steps.lua", "if record and record.located and", "if false and")],
     ),
     (
         "one operation at a time",

@@ -63,9 +63,9 @@ def packages_of_npm(w):
     equal(w.git("status", "--porcelain").split(), ["M", "frontend/package.json"], "nothing else is in the way of git")
 
 
-@test(timeout=120)
+@test(timeout=200)
 def a_virtual_environment(w):
-    """`pip install -r` when requirements.txt changed, from a directory of wheels; without one the machine's Python is used as it is."""
+    """One is made for a service with requirements.txt; `pip install -r` when that changed, from a directory of wheels."""
     w.env["PATH"] = "/usr/bin:/bin:" + w.env["PATH"]
     w.env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     for version in ("1.0", "2.0"):
@@ -76,29 +76,43 @@ def a_virtual_environment(w):
             z.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: greet\nVersion: {version}\n")
             z.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             z.writestr(f"{info}/RECORD", f"greet.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
-    server = """import http.server, os
+    server = """import http.server, os, shutil, sys
 import greet
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(greet.TEXT.encode())
+        self.send_response(200); self.end_headers(); 
+        first = os.path.dirname(shutil.which("pip")) == os.environ["VIRTUAL_ENV"] + "/bin"
+        self.wfile.write(f"{greet.TEXT} in {sys.prefix}, its programs first: {first}".encode())
 if __name__ == "__main__":
     http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever()
 """
     w.write("backend/main.py", server)
     w.write("backend/requirements.txt", f"--no-index\n--find-links {w.base}/wheels\ngreet==1.0\n")
-    w.write(".gitignore", ".venv\n")
+    w.write(".gitignore", "__pycache__\n")
     w.configure(MAIN_FRONTEND_ENABLE="false")
     w.commit()
-    contains(steps(w, "backend")[0][1], "there is no virtual environment", "none is made behind anybody's back")
-    w.run("/usr/bin/python3", "-m", "venv", "backend/.venv", rc=0, timeout=100)
-    equal(steps(w, "backend"), [("install", "`.venv/bin/python` exists")], "somebody has made one")
-    w.start("--refresh-cache", timeout=100)
-    equal(get(w, "Main Backend"), "greet 1.0", "what requirements.txt says")
+    missing = "runs: `.venv/bin/activate` is missing"
+    equal(steps(w, "backend"), [("venv", missing), ("install", missing)], "planned")
+    check(not (w.repo / "backend/.venv").exists(), "looking makes nothing")
+    prepared = w.start("--json", timeout=100).json()["prepared"]
+    equal([(p["step"], p["status"]) for p in prepared], [("venv", "done"), ("install", "done")], "what was done")
+    equal(get(w, "Main Backend"), f"greet 1.0 in {w.repo}/backend/.venv, its programs first: True", "what requirements.txt says")
+    equal(w.git("status", "--porcelain"), "", "nothing is in the way of git")
+    out = w.start().err
+    contains(out, "Main Backend: already running", "a second start is content with the first")
+    w.stop_all()
+    equal(steps(w, "backend"), [("install", "nothing changed")], "once")
+    prepared = w.start("--json").json()["prepared"]
+    equal([(p["step"], p["status"], p["reason"]) for p in prepared], [("install", "skipped", "nothing changed")], "left out")
     w.stop_all()
     w.write("backend/requirements.txt", f"--no-index\n--find-links {w.base}/wheels\ngreet==2.0\n")
     equal(steps(w, "backend"), [("install", "runs: `requirements.txt` changed")], "changed")
     w.start(timeout=100)
-    equal(get(w, "Main Backend"), "greet 2.0", "what requirements.txt says now")
+    equal(get(w, "Main Backend"), f"greet 2.0 in {w.repo}/backend/.venv, its programs first: True", "now")
+    w.stop_all()
+    w.configure(MAIN_FRONTEND_ENABLE="false", ENVCTL_BACKEND_START_CMD="python main.py")
+    w.start()
+    contains(get(w, "Main Backend"), f"greet 2.0 in {w.repo}/backend/.venv", "a command that was given")
     w.stop_all()
     # What cannot be had: said with the end of what pip says, and nothing runs.
     w.write("backend/requirements.txt", f"--no-index\n--find-links {w.base}/wheels\ngreet==3.0\n")
@@ -110,7 +124,20 @@ if __name__ == "__main__":
     contains(failed["hint"], "--no-prepare starts without it", "what to do")
     check(not w.state()["state"] or not any(s["live"] for s in w.state()["state"]["services"].values()), "nothing runs")
     w.start("--no-prepare")
-    equal(get(w, "Main Backend"), "greet 2.0", "with what there is")
+    contains(get(w, "Main Backend"), "greet 2.0", "with what there is")
+    w.stop_all()
+    # One that somebody made, or that was not finished.
+    w.write("backend/requirements.txt", f"--no-index\n--find-links {w.base}/wheels\ngreet==2.0\n")
+    (w.repo / "backend/.venv/bin/activate").unlink()
+    w.start(timeout=100)
+    check((w.repo / "backend/.venv/bin/activate").exists(), "made whole")
+    w.stop_all()
+    w.run("rm", "-r", "backend/.venv", w.scope_dir() / "prepared", rc=0)
+    w.start("--no-prepare", rc=1)
+    check(not (w.repo / "backend/.venv").exists(), "and none is made when nothing is to be prepared")
+    w.run("/usr/bin/python3", "-m", "venv", "backend/.venv", rc=0, timeout=100)
+    equal(steps(w, "backend"), [("install", "`.venv/bin/python` exists")], "somebody has made one")
+    equal(steps(w, "backend", "--refresh-cache"), [("install", "runs: --refresh-cache")], "asked for")
 
 
 MANAGE = """import os, sys

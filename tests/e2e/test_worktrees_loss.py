@@ -58,6 +58,22 @@ def admin(t):
 def clean(w, t):
     (t / "node_modules/left-pad").mkdir(parents=True)
     (t / "node_modules/left-pad/index.js").write_text("x")
+    ignoring_itself(t / "app/.venv", "# Created by venv\n*\n")
+
+
+def ignoring_itself(directory, text):
+    (directory / "bin").mkdir(parents=True)
+    (directory / ".gitignore").write_text(text)
+    (directory / "bin/file").write_text("x")
+
+
+def ignored_notes(w, t):
+    ignoring_itself(t / "notes", "*\n")
+
+
+def ignored_with_exception(w, t):
+    """Somebody has a say in it, so not everything in it comes from a tool."""
+    ignoring_itself(t / "venv", "*\n!mine\n")
 
 
 def modified(w, t):
@@ -199,7 +215,8 @@ def process_inside(w, t):
 # state -> the reason that has to be named; None: nothing is lost, so it may go
 STATES = {
     clean: None, committed: None, process_inside: None, modified: "modified", staged: "staged", staged_only: "staged",
-    untracked: "untracked", ignored_file: "ignored", ignored_data: "ignored", conflict: "conflicted",
+    untracked: "untracked", ignored_file: "ignored", ignored_data: "ignored", ignored_notes: "ignored",
+    ignored_with_exception: "ignored", conflict: "conflicted",
     detached: "unreachable", skip_worktree: "skip_worktree", assume_unchanged: "assume_unchanged",
     nested_repository: "nested_repository", nested_in_ignored: "nested_repository", bare_in_ignored: "nested_repository",
     untracked_unseen: "untracked", locked: "locked", same_size: "modified", gitlink: "nested_repository",

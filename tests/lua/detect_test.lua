@@ -119,7 +119,7 @@ end
 
 -- Python backends: tree, programs -> command, framework, and a part of the evidence.
 local PY = 'python3'
-local P = '/usr/bin/python3 '
+local P, VENV = '/usr/bin/python3 ', '/repo/backend/.venv/bin/python '
 local UVICORN = ' --host 127.0.0.1 --port ${port}'
 local BACKENDS = {
   {
@@ -139,7 +139,7 @@ local BACKENDS = {
     'fastapi with another name and an annotation', {
       ['backend/requirements.txt'] = 'fastapi==0.1\n',
         ['backend/main.py'] = 'import fastapi\nserver: fastapi.FastAPI = fastapi.FastAPI()\n',
-    }, nil, P .. '-m uvicorn main:server' .. UVICORN, 'fastapi', '`backend/requirements.txt` names fastapi',
+    }, nil, VENV .. '-m uvicorn main:server' .. UVICORN, 'fastapi', '`backend/requirements.txt` names fastapi',
   },
   {
     'src layout', {
@@ -149,24 +149,24 @@ local BACKENDS = {
   },
   {
     'src/main.py', { ['backend/requirements.txt'] = 'fastapi', ['backend/src/main.py'] = 'app = FastAPI()' }, nil,
-    P .. '-m uvicorn main:app --app-dir src' .. UVICORN, 'fastapi', 'src/main.py:1',
+    VENV .. '-m uvicorn main:app --app-dir src' .. UVICORN, 'fastapi', 'src/main.py:1',
   },
   {
     'a factory', {
       ['backend/requirements.txt'] = 'starlette\n',
         ['backend/shop/__init__.py'] = 'def create_app():\n    app = Starlette()\n    return app\n',
-    }, nil, P .. '-m uvicorn shop:create_app --factory' .. UVICORN, 'starlette', 'factory `create_app`',
+    }, nil, VENV .. '-m uvicorn shop:create_app --factory' .. UVICORN, 'starlette', 'factory `create_app`',
   },
   {
     'flask', { ['backend/requirements.txt'] = 'Flask>=3\n', ['backend/app.py'] = 'from flask import Flask\napp = Flask(__name__)\n' },
-    nil, P .. '-m flask --app app:app run' .. UVICORN, 'flask', '`backend/requirements.txt` names flask',
+    nil, VENV .. '-m flask --app app:app run' .. UVICORN, 'flask', '`backend/requirements.txt` names flask',
   },
   {
     'flask with a factory and a wsgi file', {
       ['backend/requirements/base.txt'] = 'flask\n', ['backend/requirements.txt'] = '-r requirements/base.txt\n',
       ['backend/shop/__init__.py'] = 'def create_app():\n    app = Flask(__name__)\n',
         ['backend/wsgi.py'] = 'from shop import create_app\napp = create_app()\n',
-    }, nil, P .. '-m flask --app wsgi:app run' .. UVICORN, 'flask', '`app` found in `backend/wsgi.py:2`',
+    }, nil, VENV .. '-m flask --app wsgi:app run' .. UVICORN, 'flask', '`app` found in `backend/wsgi.py:2`',
   },
   {
     'flask in src', { ['backend/setup.cfg'] = '[options]\ninstall_requires =\n    flask\n    redis\n',
@@ -204,7 +204,7 @@ local BACKENDS = {
   },
   {
     'hypercorn', { ['backend/requirements.txt'] = 'fastapi\nhypercorn\n', ['backend/main.py'] = 'app = FastAPI()\n' }, nil,
-    P .. '-m hypercorn main:app --bind 127.0.0.1:${port}', 'fastapi', 'names fastapi',
+    VENV .. '-m hypercorn main:app --bind 127.0.0.1:${port}', 'fastapi', 'names fastapi',
   },
   {
     'virtual environment of the service', {
@@ -231,7 +231,7 @@ local BACKENDS = {
   {
     'uv', { ['backend/pyproject.toml'] = '[project]\ndependencies = ["fastapi"]', ['backend/uv.lock'] = '',
       ['backend/main.py'] = 'app = FastAPI()' },
-    { 'uv', PY }, 'uv run python -m uvicorn main:app' .. UVICORN, 'fastapi', '`backend/uv.lock` and uv on PATH',
+    { 'uv', PY }, VENV .. '-m uvicorn main:app' .. UVICORN, 'fastapi', '`backend/uv.lock` and uv on PATH',
   },
   {
     'pipenv', { ['backend/Pipfile'] = '[packages]\nflask = "*"\n[dev-packages]\ndjango = "*"\n',
@@ -244,7 +244,7 @@ local BACKENDS = {
   },
   {
     'a Python project in the root', { ['main.py'] = 'app = FastAPI()', ['requirements.txt'] = 'fastapi' }, nil,
-    P .. '-m uvicorn main:app' .. UVICORN, 'fastapi', 'main.py:1',
+    '/repo/.venv/bin/python ' .. '-m uvicorn main:app' .. UVICORN, 'fastapi', 'main.py:1',
   },
 }
 
@@ -262,10 +262,12 @@ end
 function M.test_a_backend_carries_what_the_planner_needs()
   local b = run { ['backend/requirements.txt'] = 'fastapi', ['backend/main.py'] = 'app = FastAPI()' }.backend
   lu.assertEquals({ b.type, b.dir, b.listens, b.shell, b.critical, b.restart }, { 'backend', 'backend', true, false, true, 'no' })
-  lu.assertEquals(b.env, { PORT = '${port}', ENVCTL_PROJECT_NAME = '${project}', PYTHONUNBUFFERED = '1' })
+  lu.assertEquals(b.env, {
+    PORT = '${port}', ENVCTL_PROJECT_NAME = '${project}', PYTHONUNBUFFERED = '1', VIRTUAL_ENV = '/repo/backend/.venv',
+  })
   lu.assertEquals(b.ready, { kind = 'tcp', timeout_ms = 30000 })
   lu.assertEquals({ b.port_key, b.port_base, b.port_fixed }, { 'BACKEND_PORT_BASE', 8000, nil })
-  lu.assertEquals(b.prepare[1].command[3], 'pip')
+  lu.assertEquals({ b.prepare[1].name, b.prepare[2].command[3] }, { 'venv', 'pip' })
   lu.assertEquals({ b.origin.command.file, b.origin.command.line }, { 'backend/main.py', 1 })
 end
 
@@ -333,6 +335,86 @@ function M.test_packages_are_a_step()
   -- What the root of a workspace has installed is not installed once more below.
   tree['frontend/package-lock.json'], tree['node_modules/x'] = nil, ''
   lu.assertStrContains(run(tree).frontend.prepare[1].skip_reason, '`node_modules` exists')
+end
+
+-- Which steps a backend has, a line each: name, command, inputs, outputs, and why it is left out.
+local function steps_of(service)
+  local out = {}
+  for i, step in ipairs(service.prepare) do
+    local parts = {
+      step.name, step.dir and 'in ' .. step.dir, table.concat(step.command, ' '), table.concat(step.inputs or {}, ' '),
+      table.concat(step.outputs or {}, ' '), step.skip_reason,
+    }
+    local words = {}
+    for n = 1, 6 do
+      words[#words + 1] = parts[n]
+    end
+    out[i] = table.concat(words, ' | ')
+  end
+  return out
+end
+
+local MAIN, PIP = 'app = FastAPI()', 'install | /repo/backend/.venv/bin/python -m pip install -r requirements.txt | '
+local MAKE = "venv | /usr/bin/python3 -m venv --system-site-packages .venv && echo '*' >.venv/.gitignore |  | .venv/bin/activate"
+
+local PYTHON_STEPS = {
+  { 'none without requirements', { ['backend/pyproject.toml'] = '[project]\ndependencies = ["fastapi"]' }, nil, {} },
+  { 'pip, with what is included', {
+      ['backend/requirements.txt'] = '-r base.txt\n-c ../limits.txt\nfastapi\n', ['backend/base.txt'] = '', ['limits.txt'] = '',
+    }, nil, { MAKE, PIP .. 'requirements.txt base.txt ../limits.txt | .venv/bin/activate' } },
+  { 'a virtual environment that was not finished', {
+      ['backend/requirements.txt'] = 'fastapi', ['backend/.venv/bin/python*'] = '', ['backend/.venv/pyvenv.cfg'] = '',
+    }, nil, { MAKE, PIP .. 'requirements.txt | .venv/bin/activate' } },
+  { 'one of another kind', { ['backend/requirements.txt'] = 'fastapi', ['backend/.venv/bin/python*'] = '' }, nil,
+    { PIP .. 'requirements.txt | .venv/bin/python' } },
+  { 'one above', { ['backend/requirements.txt'] = 'fastapi', ['.venv/bin/python*'] = '' }, nil, {
+      "install | /repo/.venv/bin/python -m pip install -r requirements.txt | requirements.txt |  | `.venv` is not the service's own",
+    } },
+  { 'poetry', { ['backend/poetry.lock'] = '' }, { 'poetry' }, { 'install | poetry install | pyproject.toml poetry.lock | ' } },
+  { 'uv', { ['backend/uv.lock'] = '' }, { 'uv' }, { 'install | uv sync | pyproject.toml uv.lock | .venv/bin/python' } },
+  { 'uv, a workspace', { ['uv.lock'] = '' }, { 'uv' }, { 'install | in . | uv sync | pyproject.toml uv.lock | .venv/bin/python' } },
+  { 'pipenv', { ['backend/Pipfile'] = '' }, { 'pipenv' }, { 'install | pipenv install | Pipfile Pipfile.lock | ' } },
+  { 'a tool that is not there', { ['backend/uv.lock'] = '' }, nil,
+    { 'install | uv sync |  |  | `backend/uv.lock` needs uv, which is not on PATH' } },
+  { 'pip in its place', { ['backend/poetry.lock'] = '', ['backend/requirements.txt'] = 'fastapi' }, nil,
+    { MAKE, PIP .. 'requirements.txt | .venv/bin/activate' } },
+}
+
+function M.test_packages_of_python_are_steps()
+  for _, case in ipairs(PYTHON_STEPS) do
+    local name, tree, tools, want = table.unpack(case, 1, 4)
+    tree['backend/main.py'], tree['backend/uvicorn.py'] = MAIN, ''
+    lu.assertEquals(steps_of(run(tree, nil, { 'python3', table.unpack(tools or {}) }).backend), want, name)
+  end
+end
+
+function M.test_a_given_command_is_prepared_for_as_well()
+  local given = { ENVCTL_BACKEND_START_CMD = 'gunicorn app:app -b :{port}', ENVCTL_FRONTEND_START_CMD = 'npm run other' }
+  local tree = {
+    ['backend/requirements.txt'] = 'gunicorn', ['frontend/package.json'] = '{"scripts": {"dev": "x"}, "dependencies": {"x": "1"}}',
+  }
+  local found, result = run(tree, given)
+  lu.assertEquals(steps_of(found.backend), { MAKE, PIP .. 'requirements.txt | .venv/bin/activate' })
+  lu.assertEquals(found.backend.env.VIRTUAL_ENV, '/repo/backend/.venv')
+  lu.assertEquals(found.frontend.prepare[1].command, { 'npm', 'install' })
+  lu.assertEquals(#result.problems, 0) -- gunicorn will be there
+  tree['backend/requirements.txt'] = nil
+  found, result = run(tree, given)
+  lu.assertEquals(found.backend.prepare, {})
+  lu.assertStrContains(result.problems[1].message, 'gunicorn is not on PATH')
+end
+
+function M.test_packages_of_a_workspace_are_installed_in_the_root()
+  local package = '{"scripts": {"dev": "vite"}, "devDependencies": {"vite": "5"}}'
+  local tree = {
+    ['package.json'] = '{"workspaces": ["frontend"]}', ['yarn.lock'] = '', ['frontend/package.json'] = package,
+  }
+  local yarn = 'install | in . | yarn install --frozen-lockfile | package.json yarn.lock frontend/package.json | '
+  lu.assertEquals(steps_of(run(tree, nil, { 'yarn' }).frontend), { yarn .. 'node_modules' })
+  tree['.yarnrc.yml'] = 'enableTelemetry: false\n'
+  lu.assertEquals(steps_of(run(tree, nil, { 'yarn' }).frontend), { yarn .. '.pnp.cjs' })
+  tree['.yarnrc.yml'] = 'nodeLinker: node-modules\n'
+  lu.assertEquals(steps_of(run(tree, nil, { 'yarn' }).frontend), { yarn .. 'node_modules' })
 end
 
 function M.test_the_frontend_is_told_where_the_backend_is()

@@ -237,7 +237,7 @@ M.list = {
   },
   {
     names = { '--refresh-cache' }, key = 'refresh_cache', kind = 'bool', groups = { 'run' },
-    help = 'prepare again from scratch',
+    help = 'run install steps although nothing changed',
   },
   {
     names = { '--fast', '--fast-startup' }, key = 'fast', kind = 'bool', groups = { 'run' },

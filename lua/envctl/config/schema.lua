@@ -162,7 +162,7 @@ add('Behaviour', {
   },
   {
     key = 'ENVCTL_BACKEND_BOOTSTRAP_STRICT', type = 'bool', default = false,
-    doc = 'a preparation that fails stops the start',
+    doc = 'a migration that fails stops the start',
   },
   {
     key = 'ENVCTL_BACKEND_MIGRATIONS_ON_STARTUP', type = 'bool', default = false,

@@ -77,8 +77,9 @@ end
 ---@param dir string service directory, relative to the files' root
 ---@param files envctl.detect.Files
 ---@param text string the whole command, for the hints
+---@param has_venv boolean? a virtual environment comes first on its PATH, which may not be there yet
 ---@return string? problem, string? hint
-function M.check(words, dir, files, text)
+function M.check(words, dir, files, text, has_venv)
   local first = words[1]
   if not first then
     return 'the command is empty', 'leave the key out to have the command detected'
@@ -94,7 +95,7 @@ function M.check(words, dir, files, text)
     end
   end
   if not first:find('/', 1, true) then
-    if files:which(first) then
+    if has_venv or files:which(first) then
       return nil
     end
     local here = require('envctl.detect.files').join(dir, first)

@@ -6,6 +6,7 @@ local MAX_BYTES = 256 * 1024
 
 ---@class envctl.detect.Files
 ---@field root string absolute directory
+---@field place string? where a worktree will be for which this one stands: with what git has of it, and nothing else
 local Files = {}
 Files.__index = Files
 
@@ -76,6 +77,13 @@ function Files:path(rel)
     return self.root
   end
   return self.root .. '/' .. rel
+end
+
+--- Absolute path of a relative one, as it will be when something is started.
+---@param rel string
+---@return string
+function Files:placed(rel)
+  return M.join(self.place or self.root, rel)
 end
 
 --- 'file', 'dir' or another type, symbolic links followed; nil when there is nothing.

@@ -86,14 +86,20 @@ local function root_package(files, service, taken)
   return found
 end
 
+local function python_options(settings, service, place)
+  return {
+    only_servers = place.fallback,
+    python = settings:get 'PYTHON_BIN',
+    no_prepare = service.no_prepare,
+    migrations = settings:get 'ENVCTL_BACKEND_MIGRATIONS_ON_STARTUP',
+    strict = settings:get 'ENVCTL_BACKEND_BOOTSTRAP_STRICT',
+  }
+end
+
 local function find_in(files, settings, service, place, taken)
   if service.name == 'backend' then
-    local found = require('envctl.detect.python').detect(files, place.dir, {
-      only_servers = place.fallback,
-      python = settings:get 'PYTHON_BIN',
-      migrations = settings:get 'ENVCTL_BACKEND_MIGRATIONS_ON_STARTUP',
-      strict = settings:get 'ENVCTL_BACKEND_BOOTSTRAP_STRICT',
-    })
+    local options = python_options(settings, service, place)
+    local found = require('envctl.detect.python').detect(files, place.dir, options)
     if found then
       return found
     end
@@ -108,6 +114,18 @@ local function find_in(files, settings, service, place, taken)
   return found, why
 end
 
+-- What comes before the command that the user gave: what its directory needs, whatever starts it.
+local function before_override(files, settings, service, place)
+  local python = service.name == 'backend'
+    and require('envctl.detect.python').before(files, place.dir, python_options(settings, service, place))
+  if python then
+    return python
+  elseif place.fallback then
+    return root_package(files, service, {})
+  end
+  return (require('envctl.detect.node').detect(files, place.dir))
+end
+
 -- The command the user gave, checked. Its words are split before anything is put into them.
 local function override(files, settings, service, place)
   local key = key_of(service, '_START_CMD')
@@ -118,15 +136,16 @@ local function override(files, settings, service, place)
   local origin = settings:origin(key) or { layer = 'bundled' }
   local command = require 'envctl.detect.command'
   local words, why = command.split(text)
+  local before = before_override(files, settings, service, place) or {}
   local hint
   if words then
-    why, hint = command.check(words, place.dir, files, text)
+    why, hint = command.check(words, place.dir, files, text, before.venv ~= nil)
   end
   local found = {
     command = {},
     framework = 'command',
-    env = {},
-    prepare = {},
+    env = { VIRTUAL_ENV = before.venv },
+    prepare = before.prepare or {},
     origin = { layer = origin.layer, file = origin.file, line = origin.line, evidence = key },
   }
   for i, word in ipairs(words or {}) do
@@ -256,16 +275,20 @@ local function found_problem(service, found)
 end
 
 --- Services of one project.
----@param project {name: string, mode: 'main'|'trees', root: string, off: table<string, boolean>?}
+---@param project {name: string, mode: 'main'|'trees', root: string, off: table?, no_prepare: boolean?, place: string?} off: those
+--- left out on the command line; no_prepare: nothing is made before a start; place: where a worktree will be that root stands for
 ---@param settings table
 ---@param host? {fs: table, sys: table} fakes
 ---@return {services: table[], skipped: {name: string, reason: string, enabled: boolean}[], problems: table[], warnings: table[]}
 function M.services(project, settings, host)
   local files = Files.open(project.root, host)
+  files.place = project.place
   local out = { services = {}, skipped = {}, problems = {}, warnings = {} }
   local taken, by_name = {}, {}
   for _, bundled in ipairs(BUNDLED) do
-    local service = { name = bundled.name, dir = bundled.dir, beside_backend = by_name.backend }
+    local service = {
+      name = bundled.name, dir = bundled.dir, beside_backend = by_name.backend, no_prepare = project.no_prepare,
+    }
     local key = enable_key(project.mode, service)
     if project.off and project.off[service.name] then
       out.skipped[#out.skipped + 1] = { name = service.name, reason = 'left out on the command line', enabled = false }

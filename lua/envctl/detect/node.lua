@@ -224,24 +224,48 @@ local function needs_packages(package)
   return false
 end
 
--- The prepare list. What a workspace has installed above is its own affair.
+-- Lock files of a package manager that are in a directory.
+local function locked_in(files, dir, manager)
+  for _, lock in ipairs(LOCKS) do
+    if lock.manager == manager and files:is_file(join(dir, lock.file)) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether the project root is a workspace, whose packages are installed together and have no lock file of their own.
+local function is_workspace(files)
+  local root = files:json('package.json')
+  return files:is_file('pnpm-workspace.yaml') or root ~= nil and type(root.workspaces) == 'table'
+end
+
+-- Yarn from version 2 on makes no node_modules unless it is told to.
+local function output_of(files, home, manager)
+  local settings = manager == 'yarn' and files:text(join(home, '.yarnrc.yml'))
+  local linker = settings and (settings:match('%f[%w]nodeLinker:%s*["\']?([%w-]+)') or 'pnp')
+  return linker == 'pnp' and '.pnp.cjs' or 'node_modules'
+end
+
+-- The prepare list.
 local function install_step(files, dir, package, manager)
   if not needs_packages(package) then
     return {}
   end
+  local in_workspace = dir ~= '' and not locked_in(files, dir, manager) and is_workspace(files)
+  local home = in_workspace and '' or dir
+  local locked = locked_in(files, home, manager)
   -- Installing may write the lock file, and is another command from then on, but not another installation.
-  local inputs, locked = { 'package.json' }, false
+  local inputs = { 'package.json' }
   for _, lock in ipairs(LOCKS) do
-    if lock.manager == manager then
-      inputs[#inputs + 1] = lock.file
-      locked = locked or files:is_file(join(dir, lock.file))
-    end
+    inputs[#inputs + 1] = lock.manager == manager and lock.file or nil
   end
+  inputs[#inputs + 1] = in_workspace and join(dir, 'package.json') or nil
   local step = {
     name = 'install', command = INSTALL[manager][locked and 'locked' or 'free'], inputs = inputs,
-    outputs = { 'node_modules' }, key = manager .. ' install',
+    outputs = { output_of(files, home, manager) }, key = manager .. ' install', dir = in_workspace and '.' or nil,
   }
-  if dir ~= '' and not locked and files:is_dir('node_modules') then
+  if dir ~= '' and not in_workspace and not locked and files:is_dir('node_modules') then
     step.skip_reason = '`node_modules` exists'
   end
   return { step }

@@ -89,21 +89,24 @@ function M.pyproject(text, file, found)
   return poetry
 end
 
---- Reads a requirements file; files it includes with -r are read one level deep.
+--- Reads a requirements file; files it includes with -r are read one level deep. Returns them all, constraints too.
 local function requirements(files, rel, found, depth)
-  local text = files:text(rel)
+  local text, read = files:text(rel), { rel }
   for line in (text or ''):gmatch('[^\r\n]+') do
     local included = line:match('^%s*%-r%s*([^%s#]+)') or line:match('^%s*%-%-requirement[%s=]+([^%s#]+)')
-    if included then
+    local constraint = line:match('^%s*%-c%s*([^%s#]+)') or line:match('^%s*%-%-constraint[%s=]+([^%s#]+)')
+    if included or constraint then
       local dir = rel:match('^(.*)/[^/]*$') or ''
-      local clean = depth > 0 and Files.clean(Files.join(dir, included))
+      local clean = depth > 0 and Files.clean(Files.join(dir, included or constraint))
       if clean then
-        requirements(files, clean, found, depth - 1)
+        local more = included and requirements(files, clean, found, depth - 1) or { clean }
+        table.move(more, 1, #more, #read + 1, read)
       end
     elseif not line:find('^%s*[#%-]') and not line:find('^%s*%w+://') then
       add(found, line, rel)
     end
   end
+  return read
 end
 
 local function setup_cfg(text, file, found)
@@ -153,14 +156,14 @@ end
 ---@field found table<string, string> normalised package name -> relative file that names it
 ---@field markers string[] manifests that exist, relative
 ---@field poetry boolean
----@field requirements string? the requirements file to install from
+---@field requirements string[] the requirements file to install from, and what it includes; empty without one
 
 --- Everything that the manifests of a directory name.
 ---@param files envctl.detect.Files
 ---@param dir string relative
 ---@return envctl.detect.PyDeps
 function M.read(files, dir)
-  local deps = { found = {}, markers = {}, poetry = false }
+  local deps = { found = {}, markers = {}, poetry = false, requirements = {} }
   local function manifest(name, read)
     local rel = Files.join(dir, name)
     local text = files:text(rel)
@@ -174,9 +177,9 @@ function M.read(files, dir)
     if entry.name:find('^requirements[%w%._%-]*%.txt$') then
       local rel = Files.join(dir, entry.name)
       deps.markers[#deps.markers + 1] = rel
-      requirements(files, rel, deps.found, 1)
-      if not deps.requirements or entry.name == 'requirements.txt' then
-        deps.requirements = rel
+      local read = requirements(files, rel, deps.found, 1)
+      if #deps.requirements == 0 or entry.name == 'requirements.txt' then
+        deps.requirements = read
       end
     end
   end

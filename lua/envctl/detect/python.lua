@@ -19,7 +19,18 @@ local join = Files.join
 ---@field problem table? {message, hint}: found, but cannot be started as it is
 ---@field warnings string[]?
 
-local function venv_python(files, dir)
+-- A virtual environment is whole when it can be activated: `python -m venv` writes that last. Without pyvenv.cfg it is of another
+-- kind.
+local function whole(files, venv)
+  return files:executable(venv .. '/bin/python')
+    and (files:is_file(venv .. '/bin/activate') or not files:is_file(venv .. '/pyvenv.cfg'))
+end
+
+-- The virtual environment that a service finds in its directory or above, relative. A worktree to be made has none.
+local function existing_venv(files, dir)
+  if files.place then
+    return nil
+  end
   local dirs = dir == '' and { '' } or { dir, '' }
   for _, where in ipairs(dirs) do
     local names = { '.venv', 'venv' }
@@ -29,47 +40,58 @@ local function venv_python(files, dir)
       end
     end
     for _, name in ipairs(names) do
-      local rel = join(where, name .. '/bin/python')
-      if files:executable(rel) then
-        return rel
+      if whole(files, join(where, name)) then
+        return join(where, name)
       end
     end
   end
 end
 
--- A lock file of a workspace may lie in the project root.
-local function lock_file(files, dir, name)
-  if files:is_file(join(dir, name)) then
-    return join(dir, name)
-  elseif files:is_file(name) then
-    return name
+-- `venv`: where the tool always makes it. `locate`: asks the tool where it made it.
+local TOOLS = {
+  {
+    name = 'poetry', lock = 'poetry.lock', install = { 'poetry', 'install' },
+    inputs = { 'pyproject.toml', 'poetry.lock' },
+    locate = { 'poetry', 'env', 'info', '--path' },
+  },
+  {
+    name = 'uv', lock = 'uv.lock', install = { 'uv', 'sync' }, inputs = { 'pyproject.toml', 'uv.lock' },
+    venv = '.venv',
+  },
+  {
+    name = 'pipenv', lock = 'Pipfile', install = { 'pipenv', 'install' },
+    inputs = { 'Pipfile', 'Pipfile.lock' },
+    locate = { 'pipenv', '--venv' },
+  },
+}
+
+-- The tool that manages this project's environment, as far as files tell, and the file that tells. That of a workspace may lie in
+-- the project root.
+local function tool_of(files, dir, deps)
+  for _, tool in ipairs(TOOLS) do
+    for _, where in ipairs { dir, '' } do
+      if files:is_file(join(where, tool.lock)) then
+        return tool, join(where, tool.lock), where
+      end
+    end
+    if tool.name == 'poetry' and deps.poetry then
+      return tool, join(dir, 'pyproject.toml'), dir
+    end
   end
 end
 
-local TOOLS = {
-  { tool = 'poetry', lock = 'poetry.lock', install = { 'poetry', 'install' } },
-  { tool = 'uv', lock = 'uv.lock', install = { 'uv', 'sync' } },
-  { tool = 'pipenv', lock = 'Pipfile', install = { 'pipenv', 'install' } },
-}
-
--- The tool that manages this project's environment, as far as files tell, and whether it is there.
-local function manager_of(files, dir, deps)
-  for _, t in ipairs(TOOLS) do
-    local lock = lock_file(files, dir, t.lock)
-    if lock or (t.tool == 'poetry' and deps.poetry) then
-      return t, lock or join(dir, 'pyproject.toml'), files:which(t.tool) ~= nil
-    end
-  end
+-- Files below the directory, as a step names them.
+local function below(dir, file)
+  return file and (dir == '' and file or file:sub(1, #dir + 1) == dir .. '/' and file:sub(#dir + 2)) or nil
 end
 
 ---@class envctl.detect.Runner
 ---@field argv string[] what comes before '-m' or a script
 ---@field manager string
 ---@field why string
----@field venv string? interpreter of a virtual environment, relative to the project
----@field lock string? name of the file that says what to install
+---@field venv string? virtual environment, relative to the project
 ---@field missing boolean? no interpreter at all
----@field install string[]? command that would install
+---@field prepare envctl.prepare.Step[] what makes the environment and installs into it
 
 -- The interpreter for a service that brings none: PYTHON_BIN, else python3.
 local function system_python(files, preferred)
@@ -81,35 +103,94 @@ local function system_python(files, preferred)
   return python, preferred and 'python3 on PATH (PYTHON_BIN=' .. preferred .. ' is not there)' or 'python3 on PATH'
 end
 
---- How this project's Python is started.
----@param preferred string? interpreter to use when the project brings none
+-- A file as a step of the directory names it, also one above.
+local function seen_from(dir, file)
+  local _, parts = (dir == '' and '' or dir .. '/'):gsub('/', '')
+  return below(dir, file) or ('../'):rep(parts) .. file
+end
+
+local function interpreter(files, venv)
+  return files:placed(venv .. '/bin/python')
+end
+
+-- poetry, uv or pipenv.
+local function tool_runner(files, tool, lock, home, dir, venv)
+  local why = '`' .. lock .. '` and ' .. tool.name .. ' on PATH'
+  venv = tool.venv and join(home, tool.venv) or venv
+  local own = venv and below(home, venv)
+  local step = {
+    name = 'install', command = tool.install, key = tool.name, inputs = tool.inputs, locate = tool.locate,
+    outputs = own and { own .. '/bin/python' } or nil, dir = home ~= dir and '.' or nil,
+  }
+  return {
+    argv = venv and { interpreter(files, venv) } or { tool.name, 'run', 'python' },
+    manager = tool.name, why = venv and '`' .. venv .. '/bin/python`, ' .. why or why, venv = venv, prepare = { step },
+  }
+end
+
+-- The distribution's packages count as installed: what comes from there needs no network, and what is missing or has another
+-- version is installed in front of it. Python 3.13 writes the .gitignore by itself.
+local function venv_step(python)
+  local word = python:find("[^%w/._-]") and "'" .. python:gsub("'", "'\\''") .. "'" or python
+  return {
+    name = 'venv', shell = true, key = 'venv', outputs = { '.venv/bin/activate' },
+    command = { word .. " -m venv --system-site-packages .venv && echo '*' >.venv/.gitignore" },
+  }
+end
+
+-- pip, for a service with requirements.txt: into the virtual environment that is there, or one that is made for it.
+local function pip_runner(files, dir, deps, venv, python, why)
+  local prepare, made = {}, 'bin/python'
+  if not venv then
+    venv, made = join(dir, '.venv'), 'bin/activate'
+    prepare[1] = venv_step(python)
+    why = why .. ' makes `' .. venv .. '`'
+  else
+    why = '`' .. venv .. '/bin/python`'
+  end
+  local own, inputs = below(dir, venv), {}
+  for i, file in ipairs(deps.requirements) do
+    inputs[i] = seen_from(dir, file)
+  end
+  local argv = { interpreter(files, venv) }
+  prepare[#prepare + 1] = {
+    name = 'install', command = { argv[1], '-m', 'pip', 'install', '-r', inputs[1] }, key = 'pip', inputs = inputs,
+    outputs = own and { own .. '/' .. made } or nil,
+    skip_reason = not own and '`' .. venv .. '` is not the service\'s own' or nil,
+  }
+  return { argv = argv, manager = 'pip', why = why, venv = venv, prepare = prepare }
+end
+
+--- How this project's Python is started, and what comes before.
+---@param files envctl.detect.Files
+---@param dir string relative
+---@param deps envctl.detect.PyDeps
+---@param opts {python: string?, no_prepare: boolean?} python: interpreter to use when the project brings none; no_prepare: nothing
+--- is made before, so the environment has to be there already
 ---@return envctl.detect.Runner
-function M.runner(files, dir, deps, preferred)
-  local tool, lock, available = manager_of(files, dir, deps)
-  local manager = tool and tool.tool or 'pip'
-  local install = tool and available and tool.install or nil
-  local venv = venv_python(files, dir)
-  if venv then
-    local why = '`' .. venv .. '`'
-    return {
-      argv = { files:path(venv) }, manager = manager, why = why, install = install, venv = venv,
-      lock = tool and tool.lock,
-    }
+function M.runner(files, dir, deps, opts)
+  local tool, lock, home = tool_of(files, dir, deps)
+  local venv = existing_venv(files, dir)
+  local there = tool and files:which(tool.name)
+  if there and (not opts.no_prepare or not tool.venv or whole(files, join(home, tool.venv))) then
+    return tool_runner(files, tool, lock, home, dir, venv)
   end
-  if tool and available then
-    return {
-      argv = { tool.tool, 'run', 'python' },
-      manager = manager,
-      why = '`' .. lock .. '` and ' .. tool.tool .. ' on PATH',
-      install = install,
-      lock = tool.lock,
-    }
+  local python, why = system_python(files, opts.python)
+  local missing = tool and not there and tool.name .. ', which is not on PATH' or nil
+  if missing then
+    why = why .. ' (`' .. lock .. '` asks for ' .. missing .. ')'
   end
-  local python, why = system_python(files, preferred)
-  if tool then
-    why = why .. ' (`' .. lock .. '` asks for ' .. tool.tool .. ', which is not on PATH)'
+  if #deps.requirements > 0 and (venv or python and not opts.no_prepare) then
+    return pip_runner(files, dir, deps, venv, python, why)
   end
-  return { argv = { python or 'python3' }, manager = manager, why = why, missing = not python }
+  local left_out = missing and {
+    name = 'install', command = tool.install, skip_reason = '`' .. lock .. '` needs ' .. missing,
+  }
+  return {
+    argv = { venv and interpreter(files, venv) or python or 'python3' }, manager = tool and tool.name or 'pip',
+    why = venv and '`' .. venv .. '/bin/python`' or why, venv = venv, missing = not venv and not python,
+    prepare = { left_out },
+  }
 end
 
 local function concat(...)
@@ -195,45 +276,15 @@ local function django(files, dir)
   end
 end
 
--- Files below the directory, as a step names them.
-local function below(dir, file)
-  return file and (dir == '' and file or file:sub(1, #dir + 1) == dir .. '/' and file:sub(#dir + 2)) or nil
-end
-
-local function install_step(files, runner, deps, dir)
-  local requirements = below(dir, deps.requirements)
-  if runner.install then
-    local inputs = {}
-    for _, name in ipairs { 'pyproject.toml', 'requirements.txt', runner.lock or '' } do
-      inputs[#inputs + 1] = files:is_file(join(dir, name)) and name or nil
-    end
-    local outputs = runner.venv and below(dir, runner.venv) and { below(dir, runner.venv) }
-      or runner.manager == 'uv' and { '.venv' } or nil
-    return { { name = 'install', command = runner.install, inputs = inputs, outputs = outputs } }
-  elseif runner.manager == 'pip' and requirements then
-    local command = concat(runner.argv, { '-m', 'pip', 'install', '-r', requirements })
-    local step = { name = 'install', command = command, inputs = { requirements } }
-    if runner.venv and below(dir, runner.venv) then
-      step.outputs = { below(dir, runner.venv) }
-    elseif runner.venv then
-      step.skip_reason = '`' .. runner.venv .. '` is not the service\'s own'
-    else
-      step.skip_reason = 'there is no virtual environment; with one (python3 -m venv .venv) it is kept up to date'
-    end
-    return { step }
-  end
-  return {}
-end
-
 local ALEMBIC = { 'alembic.ini', 'alembic/versions', 'migrations/versions' }
 
 -- Migrations run at every start, when they are wanted at all: whether there is something to do, only the database knows.
-local function migrate_step(files, dir, runner, framework, opts, manage)
+local function migrate_step(files, dir, runner, opts, manage)
   if not opts.migrations then
     return nil
   end
   local step = { name = 'migrate', always = true, optional = not opts.strict or nil, timeout_ms = 300000 }
-  if framework == 'django' then
+  if manage then
     step.command = concat(runner.argv, { manage, 'migrate', '--noinput' })
     return step
   end
@@ -245,10 +296,30 @@ local function migrate_step(files, dir, runner, framework, opts, manage)
   end
 end
 
-local function result(files, dir, deps, framework, command, evidence, where)
-  local prepare = install_step(files, command.runner, deps, dir)
-  prepare[#prepare + 1] = migrate_step(files, dir, command.runner, framework, command.opts, command.manage)
+-- What comes before a start, and the environment it is for.
+local function before(files, dir, runner, opts, manage)
+  local prepare = runner.prepare
+  prepare[#prepare + 1] = migrate_step(files, dir, runner, opts, manage)
+  return prepare, runner.venv and files:placed(runner.venv)
+end
+
+--- What comes before a start of a Python project whose command somebody gave.
+---@param files envctl.detect.Files
+---@param dir string relative
+---@param opts table as for detect()
+---@return {prepare: envctl.prepare.Step[], venv: string?}? before venv: absolute; nil when it is no Python project
+function M.before(files, dir, opts)
+  local deps, manage = pydeps.read(files, dir), django(files, dir)
+  if #deps.markers == 0 and not manage then
+    return nil
+  end
+  local prepare, venv = before(files, dir, M.runner(files, dir, deps, opts), opts, manage)
+  return { prepare = prepare, venv = venv }
+end
+
+local function result(files, dir, framework, command, evidence, where)
   local runner = command.runner
+  local prepare, venv = before(files, dir, runner, command.opts, command.manage)
   local parts = {}
   for _, text in ipairs(evidence) do
     parts[#parts + 1] = text
@@ -259,7 +330,7 @@ local function result(files, dir, deps, framework, command, evidence, where)
     framework = framework,
     manager = runner.manager,
     -- Without it a log shows nothing until four kilobytes have come together.
-    env = { PYTHONUNBUFFERED = '1' },
+    env = { PYTHONUNBUFFERED = '1', VIRTUAL_ENV = venv },
     prepare = prepare,
     evidence = table.concat(parts, '; '),
     file = where.file,
@@ -280,7 +351,7 @@ local function detect_app(files, dir, deps, opts)
   if not framework or framework == 'django' then
     return nil
   end
-  local runner = M.runner(files, dir, deps, opts.python)
+  local runner = M.runner(files, dir, deps, opts)
   local flaskish = framework == 'flask' or framework == 'quart'
   local argv = flaskish and flask_command(runner.argv, framework, app, dir) or asgi_command(runner.argv, app, dir, deps)
   local what = app.factory and 'factory `' .. app.name .. '`' or '`' .. app.name .. '`'
@@ -288,7 +359,7 @@ local function detect_app(files, dir, deps, opts)
   if evidence then
     table.insert(texts, 1, evidence)
   end
-  return result(files, dir, deps, framework, { argv = argv, runner = runner, opts = opts }, texts, app)
+  return result(files, dir, framework, { argv = argv, runner = runner, opts = opts }, texts, app)
 end
 
 local function detect_script(files, dir, deps, opts)
@@ -296,34 +367,35 @@ local function detect_script(files, dir, deps, opts)
   if not script then
     return nil
   end
-  local runner = M.runner(files, dir, deps, opts.python)
+  local runner = M.runner(files, dir, deps, opts)
   local inner = script.file:sub(dir == '' and 1 or #dir + 2)
   local argv = concat(runner.argv, { inner }, script.port_option and { '--port', '${port}' } or {})
   local text = script.serves and 'a server in `' or 'a main part in `'
   local port = script.port_option and 'it takes --port' or 'the port comes in PORT'
-  return result(files, dir, deps, 'script', { argv = argv, runner = runner, opts = opts },
+  return result(files, dir, 'script', { argv = argv, runner = runner, opts = opts },
     { text .. script.file .. ':' .. script.line .. '`', port }, script)
 end
 
 --- A Python backend in a directory, or nil.
 ---@param files envctl.detect.Files
 ---@param dir string relative
----@param opts? {only_servers: boolean?, python: string?, migrations: boolean?, strict: boolean?} only_servers: a plain script must
---- look like a server (for a project root); migrations: at every start, and with strict a failure ends the start
+---@param opts? {only_servers: boolean?, python: string?, no_prepare: boolean?, migrations: boolean?, strict: boolean?}
+--- only_servers: a plain script must look like a server (for a project root); python, no_prepare: see runner(); migrations: at
+--- every start, and with strict a failure ends the start
 ---@return envctl.detect.Found?
 function M.detect(files, dir, opts)
   opts = opts or {}
   local deps = pydeps.read(files, dir)
   local manage, line = django(files, dir)
   if manage then
-    local runner = M.runner(files, dir, deps, opts.python)
+    local runner = M.runner(files, dir, deps, opts)
     local argv = concat(runner.argv, { manage, 'runserver', '127.0.0.1:${port}' })
     local rel = join(dir, manage)
     local texts = { '`' .. rel .. ':' .. line .. '` is Django' }
     if deps.found.django then
       table.insert(texts, 1, '`' .. deps.found.django .. '` names django')
     end
-    return result(files, dir, deps, 'django', { argv = argv, runner = runner, opts = opts, manage = manage },
+    return result(files, dir, 'django', { argv = argv, runner = runner, opts = opts, manage = manage },
       texts, { file = rel, line = line })
   end
   return detect_app(files, dir, deps, opts) or detect_script(files, dir, deps, opts)

@@ -176,6 +176,9 @@ local function service_env(op, project, service, record)
   for k, v in pairs((op.secrets or {})[project.name .. '/' .. service.name] or {}) do
     env[k] = v
   end
+  if env.VIRTUAL_ENV then -- as its `activate` does
+    env.PATH = env.VIRTUAL_ENV .. '/bin' .. (env.PATH and ':' .. env.PATH or '')
+  end
   local marker_name, marker_value = record.marker:match('^([^=]+)=(.*)$')
   env[marker_name] = marker_value
   env.ENVCTL_SCOPE = op.paths.scope_dir
@@ -646,7 +649,7 @@ function M.run(op)
   store.write_errors(op.paths, op.run.id, op.errors, sys.iso_time(sys.wall_ms()))
   world:emit('startup.done', nil, { started = #op.started })
   local result = M.result(world, op)
-  result.failures = json.array {}
+  result.prepared, result.failures = op.prepared, json.array {}
   for i, e in ipairs(failures) do
     result.failures[i] = err.to_table(e, json.null)
   end

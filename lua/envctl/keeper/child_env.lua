@@ -1,5 +1,5 @@
---- The environment of a child: the user's, without what would reach from the outside into git, the loader or Lua, and without
---- our own markers. Pure.
+--- The environment of a child: the user's, without what would reach from the outside into git, the loader, Lua or the virtual
+--- environment of whoever calls, and without our own markers. Pure.
 local M = {}
 
 -- What of GIT_*, LD_*, LUA_* may pass. The rest (GIT_DIR, GIT_INDEX_FILE, LD_PRELOAD, LUA_INIT …) belongs to the process that
@@ -18,7 +18,8 @@ local ALLOWED = {
   LD_LIBRARY_PATH = true,
 }
 
-local OWN = { ENVCTL_SERVICE = true, ENVCTL_SCOPE = true }
+-- VIRTUAL_ENV: poetry and pipenv would install into the caller's.
+local DROPPED = { ENVCTL_SERVICE = true, ENVCTL_SCOPE = true, VIRTUAL_ENV = true }
 
 ---@param base table<string, string>
 ---@return table<string, string>
@@ -26,7 +27,7 @@ function M.clean(base)
   local out = {}
   for name, value in pairs(base) do
     local guarded = name:find('^GIT_') or name:find('^LD_') or name:find('^LUA_')
-    if not OWN[name] and (not guarded or ALLOWED[name]) then
+    if not DROPPED[name] and (not guarded or ALLOWED[name]) then
       out[name] = value
     end
   end

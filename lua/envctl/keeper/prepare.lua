@@ -1,6 +1,6 @@
---- Runs the steps that a plan wants before its services start. Directories are prepared side by side, the steps of one directory
---- one after the other, and what several services of a directory share once. A step is recorded as running before it runs and as
---- done after it succeeded, so that one that was interrupted in between is not taken for done.
+--- Runs the steps that a plan wants before its services start. Services are prepared side by side, the steps of one service or one
+--- directory one after the other, and what several services of a directory share once. A step is recorded as running before it
+--- runs and as done after it succeeded, so that one that was interrupted in between is not taken for done.
 local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local loop = require 'envctl.host.loop'
@@ -8,6 +8,7 @@ local proc = require 'envctl.host.proc'
 local err = require 'envctl.err'
 local task = require 'envctl.task'
 local json = require 'envctl.util.json'
+local tool = require 'envctl.deps.tool'
 local names = require 'envctl.state.names'
 local steps = require 'envctl.prepare.steps'
 local ending = require 'envctl.keeper.ending'
@@ -112,10 +113,20 @@ local function failure(item, step, record, from, how)
   })
 end
 
-local function write_done(op, step, dir, file)
+-- Where a tool made what it made; nil when it does not say.
+local function locate(step, env, dir)
+  local program = step.locate and sys.which(step.locate[1], { path = env.PATH })
+  if program then
+    local argv = { program, table.unpack(step.locate, 2) }
+    local said = tool.run { argv = argv, env = env, cwd = dir }
+    return said.code == 0 and tool.last_line(said.out):match '^/.+' or nil
+  end
+end
+
+local function write_done(op, step, dir, file, located)
   err.check(steps.write(file, {
     state = 'done', command = steps.command_mark(step, op.base_env.PATH), inputs = steps.inputs(dir, step),
-    at = sys.iso_time(sys.wall_ms()),
+    located = located, at = sys.iso_time(sys.wall_ms()),
   }))
 end
 
@@ -127,16 +138,22 @@ local function run_step(op, item, step)
     -- Left by a keeper that was killed: two at once in one directory would spoil each other's work.
     ending.stop { { name = item.name, marker = before.marker, stop_timeout_ms = STOP_MS } }
   end
-  local record = record_of(op, item, step)
+  local record, ref = record_of(op, item, step), { project = item.project.name, service = item.service.name }
   local stat = fs.stat(record.log_path)
   local from, began = stat and stat.size or 0, sys.mono_ms()
   op.progress {
     project = item.project.name, service = item.service.name, phase = 'preparing',
     message = step.name .. ': ' .. table.concat(step.command, ' '),
   }
-  op.world:emit('service.bootstrap', item.service_ref, { step = step.name, reason = step.reason })
+  op.world:emit('service.bootstrap', ref, { step = step.name, reason = step.reason })
   local code, signal, timed_out = execute(op, item, step, record, dir, file)
   local took = (sys.mono_ms() - began) / 1000
+  local said = {
+    project = item.project.name, service = item.service.name, step = step.name, command = json.array(step.command),
+    status = code == 0 and 'done' or 'failed', reason = step.reason, duration_ms = math.floor(took * 1000),
+    log_path = record.log_path,
+  }
+  op.prepared[#op.prepared + 1] = said
   if code ~= 0 then
     local how = timed_out and ('did not end within %g s'):format((step.timeout_ms or TIMEOUT_MS) / 1000)
       or signal and 'was ended by SIG' .. signal or ('exited with code %s'):format(code)
@@ -145,9 +162,9 @@ local function run_step(op, item, step)
   if step.always then
     fs.unlink(file)
   else
-    write_done(op, step, dir, file)
+    write_done(op, step, dir, file, locate(step, op.env_of(op, item.project, item.service, record), dir))
   end
-  op.world:emit('service.bootstrap.phase', item.service_ref, {
+  op.world:emit('service.bootstrap.phase', ref, {
     step = step.name, status = 'ok', duration_ms = took * 1000,
   })
 end
@@ -156,31 +173,44 @@ end
 local function adopt(op, item, step)
   local dir = steps.dir(item.project.root, item.service, step)
   local file = steps.record_file(op.paths, item.project.name, dir, step)
-  if not step.always and not fs.lstat(file) and not steps.missing(dir, step) and (step.outputs or step.inputs) then
+  if step.inputs and not step.always and not fs.lstat(file) and not steps.missing(dir, step) then
     write_done(op, step, dir, file)
   end
 end
 
--- Directories in the order of the services, each with its steps.
-local function work_of(op, todo)
-  local list, by_dir, seen = {}, {}, {}
-  for _, item in ipairs(todo) do
-    for _, step in ipairs(item.service.prepare or {}) do
-      local dir = steps.dir(item.project.root, item.service, step)
-      local key = dir .. '\0' .. step.name .. '\0' .. table.concat(step.command, '\0')
-      if step.skip_reason and step.outputs then
-        adopt(op, item, step)
-      elseif not step.skip_reason and not seen[key] then
-        seen[key] = true
-        if not by_dir[dir] then
-          by_dir[dir] = {}
-          list[#list + 1] = by_dir[dir]
-        end
-        table.insert(by_dir[dir], { item = item, step = step })
-      end
-    end
+local function leave_out(op, item, step)
+  if step.outputs then
+    adopt(op, item, step)
   end
-  return list
+  op.prepared[#op.prepared + 1] = {
+    project = item.project.name, service = item.service.name, step = step.name, command = json.array(step.command),
+    status = 'skipped', reason = step.skip_reason, duration_ms = json.null, log_path = json.null,
+  }
+  op.world:emit('service.bootstrap.skip', { project = item.project.name, service = item.service.name }, {
+    step = step.name, reason = step.skip_reason,
+  })
+end
+
+-- What is due is not done, also when what comes before it fails or is killed.
+local function mark_due(op, item, step)
+  local file = steps.record_file(op.paths, item.project.name, steps.dir(item.project.root, item.service, step), step)
+  local record = steps.read(file)
+  if not step.always and not (record and record.state == 'running') then
+    err.check(steps.write(file, { state = 'running', command = '', inputs = {} }))
+  end
+end
+
+-- Runs a step, unless it is optional and fails: that is a warning.
+local function attempt(op, item, step)
+  local ok, e = task.try(run_step, op, item, step)
+  if not ok and not (step.optional and e.code == 'prepare_failed') then
+    error(e, 0)
+  elseif not ok then
+    op.progress {
+      project = item.project.name, service = item.service.name, phase = 'warning', message = e.message,
+    }
+    op.errors[#op.errors + 1] = e
+  end
 end
 
 --- Runs what the services to start need before. Awaits. Raises prepare_failed with the first failure in the order of the services,
@@ -188,29 +218,36 @@ end
 ---@param op table of keeper.apply
 ---@param todo table[] services to start
 function M.run(op, todo)
-  local list, failures = work_of(op, todo), {}
-  local function directory(i)
-    local slot <close> = op.preparation() -- luacheck: ignore 211
-    for _, one in ipairs(next(failures) and {} or list[i]) do
-      one.item.service_ref = { project = one.item.project.name, service = one.item.service.name }
-      local ok, e = task.try(run_step, op, one.item, one.step)
-      if not ok and one.step.optional and e.code == 'prepare_failed' then
-        op.progress {
-          project = one.item.project.name, service = one.item.service.name, phase = 'warning', message = e.message,
-        }
-        op.errors[#op.errors + 1] = e
-      elseif not ok then
-        failures[i] = e
-        return
+  local seen, failures = {}, {}
+  local function service(i)
+    local item = todo[i]
+    for _, step in ipairs(item.service.prepare or {}) do
+      if not step.skip_reason then
+        local dir = steps.dir(item.project.root, item.service, step)
+        local key = dir .. '\0' .. step.name .. '\0' .. table.concat(step.command, '\0')
+        local turn <close> = tool.lock(dir) -- luacheck: ignore 211
+        local slot <close> = op.preparation() -- luacheck: ignore 211
+        if next(failures) then
+          return
+        elseif not seen[key] then
+          seen[key] = true
+          local ok, e = task.try(attempt, op, item, step)
+          failures[i] = not ok and e or nil
+        end
       end
     end
   end
+  for _, item in ipairs(todo) do
+    for _, step in ipairs(item.service.prepare or {}) do
+      (step.skip_reason and leave_out or mark_due)(op, item, step)
+    end
+  end
   task.scope(function(scope)
-    for i = 1, #list do
-      scope:spawn(directory, i)
+    for i = 1, #todo do
+      scope:spawn(service, i)
     end
   end)
-  for i = 1, #list do
+  for i = 1, #todo do
     if failures[i] then
       error(failures[i], 0)
     end

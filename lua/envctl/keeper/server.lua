@@ -53,6 +53,7 @@ local function new_op(conn, request)
     started_dependencies = {},
     dependencies = {}, -- by project: what has to be started
     preparing = {}, -- records of the steps that run
+    prepared = json.array {}, -- what was done of them, and what was left out and why
     holds = {},
     errors = {},
     failures = {}, -- by project: why it was given up

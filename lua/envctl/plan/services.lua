@@ -221,6 +221,7 @@ local function prepare_of(service)
       reason = step.reason or json.null,
       key = step.key, shell = step.shell, dir = step.dir, timeout_ms = step.timeout_ms,
       always = step.always, optional = step.optional,
+      locate = step.locate and json.array { table.unpack(step.locate) } or nil,
       inputs = step.inputs and json.array { table.unpack(step.inputs) } or nil,
       outputs = step.outputs and json.array { table.unpack(step.outputs) } or nil,
     }

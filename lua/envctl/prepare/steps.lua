@@ -16,6 +16,7 @@ local MAX_INPUT = 256 << 20
 ---@field command string[]
 ---@field shell boolean?
 ---@field key string? what it does, when other words for the command do the same
+---@field locate string[]? command that prints where it made what it makes, when that is elsewhere
 ---@field dir string? below the project; default: the directory of the service
 ---@field inputs string[]? files that it depends on, below its directory
 ---@field outputs string[]? what it makes, below its directory
@@ -29,6 +30,7 @@ local MAX_INPUT = 256 << 20
 ---@field state 'running'|'done'
 ---@field command string the fingerprint of what was run
 ---@field inputs table<string, {stat: string, sha256: string}>
+---@field located string? what `locate` printed
 ---@field marker string? of the processes, while it runs
 
 --- The directory that a step runs in.
@@ -49,7 +51,7 @@ end
 ---@return string
 function M.record_file(paths, project, dir, step)
   local names = require 'envctl.state.names'
-  local id = hash.sha256(dir .. '\0' .. step.name):sub(1, 16)
+  local id = hash.sha256(dir .. '\0' .. step.name .. '\0' .. (step.key or '')):sub(1, 16)
   return ('%s/prepared/%s-%s.json'):format(paths.durable_scope, names.file(project), id)
 end
 
@@ -118,8 +120,12 @@ end
 --- Whether outputs are missing: the reason, or nil.
 ---@param dir string
 ---@param step envctl.prepare.Step
+---@param record envctl.prepare.Record?
 ---@return string?
-function M.missing(dir, step)
+function M.missing(dir, step, record)
+  if record and record.located and not fs.stat(record.located) then
+    return '`' .. record.located .. '` is missing'
+  end
   for _, name in ipairs(step.outputs or {}) do
     local stat = fs.stat(dir .. '/' .. name)
     if not stat then
@@ -161,7 +167,7 @@ local function decide(project, service, step, o)
     return o.resuming, o.resuming and 'a resume starts what ran already' or 'runs at every start'
   end
   local record = M.read(M.record_file(o.paths, project.name, dir, step))
-  local missing = M.missing(dir, step)
+  local missing = M.missing(dir, step, record)
   if missing then
     return false, missing
   elseif o.again then

@@ -139,7 +139,25 @@ local function settings(roots, root)
   return list
 end
 
+-- The directory of a path that tools make again and that ignores all of itself, as virtual environments do: git names each file of
+-- it instead of the directory.
+local function self_ignoring(root, rel, known)
+  for stop in rel:gmatch '()/' do
+    local dir = rel:sub(1, stop - 1)
+    if known[dir] == nil then
+      local text = M.reproducible(dir:match '[^/]*$')
+        and fs.read(root .. '/' .. dir .. '/.gitignore', { max = 4096, nofollow = true })
+      known[dir] = text ~= nil and text ~= false and ('\n' .. text):gsub('\n%s*#[^\n]*', ''):match '^%s*(.-)%s*$' == '*'
+    end
+    if known[dir] then
+      return true
+    end
+  end
+  return false
+end
+
 local function read_status(found, text, root, seeded)
+  local known = {}
   for _, line in ipairs(gitcmd.split(text)) do
     local kind = line:sub(1, 1)
     if kind == '1' or kind == '2' then
@@ -159,7 +177,10 @@ local function read_status(found, text, root, seeded)
         found:add('untracked', name)
       end
     elseif kind == '!' then
-      look_at_ignored(found, root, (line:sub(3):gsub('/$', '')), seeded)
+      local rel = line:sub(3):gsub('/$', '')
+      if not self_ignoring(root, rel, known) then
+        look_at_ignored(found, root, rel, seeded)
+      end
     end
   end
 end
