@@ -130,6 +130,15 @@ local function write_done(op, step, dir, file, located)
   }))
 end
 
+-- Notes for the result what became of a step.
+local function note(op, item, step, status, duration_ms, log_path)
+  op.prepared[#op.prepared + 1] = {
+    project = item.project.name, service = item.service.name, step = step.name, command = json.array(step.command),
+    status = status, reason = step.skip_reason or step.reason, duration_ms = duration_ms or json.null,
+    log_path = log_path or json.null,
+  }
+end
+
 local function run_step(op, item, step)
   local dir = steps.dir(item.project.root, item.service, step)
   local file = steps.record_file(op.paths, item.project.name, dir, step)
@@ -148,12 +157,7 @@ local function run_step(op, item, step)
   op.world:emit('service.bootstrap', ref, { step = step.name, reason = step.reason })
   local code, signal, timed_out = execute(op, item, step, record, dir, file)
   local took = (sys.mono_ms() - began) / 1000
-  local said = {
-    project = item.project.name, service = item.service.name, step = step.name, command = json.array(step.command),
-    status = code == 0 and 'done' or 'failed', reason = step.reason, duration_ms = math.floor(took * 1000),
-    log_path = record.log_path,
-  }
-  op.prepared[#op.prepared + 1] = said
+  note(op, item, step, code == 0 and 'done' or 'failed', math.floor(took * 1000), record.log_path)
   if code ~= 0 then
     local how = timed_out and ('did not end within %g s'):format((step.timeout_ms or TIMEOUT_MS) / 1000)
       or signal and 'was ended by SIG' .. signal or ('exited with code %s'):format(code)
@@ -182,10 +186,7 @@ local function leave_out(op, item, step)
   if step.outputs then
     adopt(op, item, step)
   end
-  op.prepared[#op.prepared + 1] = {
-    project = item.project.name, service = item.service.name, step = step.name, command = json.array(step.command),
-    status = 'skipped', reason = step.skip_reason, duration_ms = json.null, log_path = json.null,
-  }
+  note(op, item, step, 'skipped')
   op.world:emit('service.bootstrap.skip', { project = item.project.name, service = item.service.name }, {
     step = step.name, reason = step.skip_reason,
   })
