@@ -118,7 +118,8 @@ end
 ---@return table doc `imported` is that file; a service has an `identity`, or a `doubt` (why it cannot be known), or is gone
 function M.import(doc, path)
   local services, records, requirements = {}, {}, {}
-  local runs = path:match '^(.*)/' .. '/runs/' .. doc.run_id:gsub('[^%w_-]', '') .. '/'
+  local run_id = doc.run_id:gsub('[^%w_-]', '') -- it becomes a directory's name
+  local runs = path:match '^(.*)/' .. '/runs/' .. run_id .. '/'
   for name, s in pairs(doc.services) do
     services[name] = import_service(name, s, doc, runs)
     records[#records + 1] = services[name]
@@ -139,7 +140,7 @@ function M.import(doc, path)
   return {
     imported = path,
     schema_version = doc.schema_version,
-    run_id = doc.run_id,
+    run_id = run_id,
     mode = doc.mode,
     services = services,
     requirements = requirements,

@@ -49,8 +49,8 @@ function M.validate(doc, path)
     unreadable(path, 'has schema version ' .. tostring(doc.schema_version) .. ', this envctl reads version '
       .. M.SCHEMA_VERSION)
   end
-  if type(doc.run_id) ~= 'string' or not doc.run_id:find '^run%-[%w%-]+$' then
-    unreadable(path, '"run_id" is missing, or no name of a run') -- it becomes a directory's name
+  if type(doc.run_id) ~= 'string' then
+    unreadable(path, '"run_id" is missing')
   end
   if math.type(doc.generation or 0) ~= 'integer' then
     unreadable(path, '"generation" is not a number')
@@ -60,6 +60,14 @@ function M.validate(doc, path)
   end
   for _, key in ipairs { 'services', 'requirements', 'pointers', 'metadata' } do
     check_map(doc, key, path)
+  end
+  return doc
+end
+
+-- What others are signalled by, and what becomes a path, has to be what it says.
+local function check_fields(doc, path)
+  if not doc.run_id:find '^run%-[%w%-]+$' then
+    unreadable(path, '"run_id" is no name of a run')
   end
   local problem = require('envctl.state.shape').problem(doc)
   if problem then
@@ -91,7 +99,7 @@ function M.read(paths)
   if doc and not doc.schema then
     unreadable(paths.state_file, 'was written by the Python engine')
   end
-  return doc
+  return doc and check_fields(doc, paths.state_file)
 end
 
 --- As read(); without a state of ours what the Python engine left, imported (`doc.imported` is its file). For those who show and
@@ -105,7 +113,7 @@ function M.read_any(paths)
     path = python.file(paths)
     doc = path and load(path)
   end
-  return doc and not doc.schema and python.import(doc, path) or doc
+  return doc and check_fields(doc.schema and doc or python.import(doc, path), path)
 end
 
 -- The bundled dependencies stand beside `components` too, for old readers; `db` is Postgres.
