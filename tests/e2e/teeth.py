@@ -286,6 +286,10 @@ WORKTREES = {
             "cleaning up half-made worktrees", "killed_while_making", "repo/worktrees.lua",
             "        clean_up(roots, entry)\n      end\n      out", "      end\n      out",
         ),
+        (
+            "waiting for the git of a killed recover", "the_git_of_a_killed_recover_is_waited_for", "repo/trash.lua",
+            "function M.restore(roots, record, to)\n  gitcmd.wait_for(record.id, record.path)\n", "function M.restore(roots, record, to)\n",
+        ),
         ("finishing half-done removals", "killed_while_removing", "repo/worktrees.lua", "  trash.settle(roots)\n", ""),
         (
             "one maker of worktrees at a time", "many_at_once", "repo/meta.lua",

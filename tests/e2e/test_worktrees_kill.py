@@ -4,6 +4,7 @@
 ENVCTL_ROUNDS sets how often; the short form fits into every run."""
 
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -102,7 +103,8 @@ def killed_while_removing(w):
         # And restoring may be killed as well.
         w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
         kill_at(w, rng, ["recover", "web_x-1"], 0.2)
-        w.envctl("recover", "web_x-1")
+        again = w.envctl("recover", "web_x-1")
+        check(tree.exists(), f"{what}: {again}\n{w.envctl('recover').out}")
         sound(w, what)
         equal(w.git("-C", str(tree), "status", "--porcelain"), "M  src/1/1.txt\n?? mine\n", f"{what}: restored")
         equal(w.envctl("recover", "--json").json()["items"], [], f"{what}: trash")
@@ -112,6 +114,31 @@ def killed_while_removing(w):
         for item in w.envctl("recover", "--json").json()["items"]:
             subprocess.run(["rm", "-r", str(w.repo / ".git/envctl-trash" / item["id"])], check=True)
             w.git("update-ref", "-d", item["ref"])
+
+
+@test
+def the_git_of_a_killed_recover_is_waited_for(w):
+    """It makes the branch again, and the next recover must not meet it halfway."""
+    prepare(w, 5)
+    w.envctl("--headless", "--plan", "x", rc=0)
+    tree = w.repo / "trees/web_x/1"
+    (tree / "mine").write_text("mine")
+    w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
+    equal(w.git("branch", "--list", "web_x-1"), "", "the branch went with it")
+    slow, lock = w.base / "bin/git", w.repo / ".git/refs/heads/web_x-1.lock"
+    slow.parent.mkdir()
+    slow.write_text(f"""#!/bin/sh
+case "$*" in *" update-ref refs/heads/"*) touch {lock} {w.base}/began; sleep 1; rm {lock} ;; esac
+exec {shutil.which("git")} "$@"
+""")
+    slow.chmod(0o755)
+    p = w.spawn(BIN, "recover", "web_x-1", env={**w.env, "PATH": f"{slow.parent}:{w.env['PATH']}"})
+    wait_for((w.base / "began").exists, "git to be at work")
+    p.kill()
+    w.envctl("recover", "web_x-1", rc=0)
+    equal((tree / "mine").read_text(), "mine", "content")
+    equal(w.git("-C", str(tree), "symbolic-ref", "--short", "HEAD").strip(), "web_x-1", "on its branch")
+    sound(w, "afterwards")
 
 
 @test(timeout=300)

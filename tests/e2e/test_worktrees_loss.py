@@ -438,7 +438,16 @@ def the_trash_is_emptied_after_a_week(w):
     git(w, w.repo, "cat-file", "-e", lost)
     equal(w.envctl("gc", "--yes", "--json", rc=0).json()["dropped"], [old], "dropped")
     equal([i["id"] for i in w.envctl("recover", "--json", rc=0).json()["items"]], [young], "the young one stays")
-    equal(git(w, w.repo, "for-each-ref", "--format=%(refname)", "refs/envctl").split(), [f"refs/envctl/trash/{young}"], "pins")
+    pins = ("for-each-ref", "--format=%(refname)", "refs/envctl")
+    equal(git(w, w.repo, *pins).split(), [f"refs/envctl/trash/{young}"], "pins")
+    # Somebody's git was at work when a pin was to go.
+    lock = w.repo / f".git/refs/envctl/trash/{young}.lock"
+    lock.write_text("")
+    w.envctl("recover", young, rc=0)
+    equal(git(w, w.repo, *pins).split(), [f"refs/envctl/trash/{young}"], "it is left")
+    lock.unlink()
+    w.envctl("gc", rc=0)
+    equal(git(w, w.repo, *pins), "", "gc takes it")
     fsck(w)
 
 

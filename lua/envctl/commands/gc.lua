@@ -44,6 +44,7 @@ function M.run(ctx)
   if not dry and confirm(ctx, records) then
     meta.locked(ctx.roots, function()
       require('envctl.repo.worktrees').settle(ctx.roots)
+      trash.sweep_pins(ctx.roots)
       for _, r in ipairs(expired(ctx)) do
         for _, item in ipairs(items) do
           if item.id == r.id then

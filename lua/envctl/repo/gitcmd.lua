@@ -8,7 +8,9 @@ local task = require 'envctl.task'
 
 local M = {}
 
-local DEADLINE_MS = 120000
+local DEADLINE_MS, WAIT_MS = 120000, 120000
+-- Says in the environment of git, and of what it starts, what it is at work for.
+local MARKER = 'ENVCTL_GIT_FOR'
 -- Below this much output nothing of ours comes close.
 local MAX_OUTPUT = 512 * 1024 * 1024
 
@@ -84,18 +86,25 @@ end
 ---@field input string? standard input
 ---@field env table<string, string>? more variables
 ---@field deadline_ms integer?
+---@field mark string? what it is at work for, see M.wait_for
 
 ---@class envctl.GitResult
 ---@field code integer 0 when it succeeded
 ---@field out string
 ---@field err string
 
+local function environment_of(opts)
+  local env = M.environment(opts.env)
+  env[MARKER] = opts.mark
+  return env
+end
+
 local function spawn(argv, opts, running)
   return task.await(function(resume)
     local out, text, size, too_much = {}, {}, 0, false
     local process, message, code = proc.spawn {
       argv = argv,
-      env = M.environment(opts.env),
+      env = environment_of(opts),
       cwd = opts.dir,
       stdin = opts.input and 'pipe' or 'null',
       stdout = 'pipe',
@@ -169,6 +178,24 @@ function M.run(roots, opts)
     })
   end
   return result
+end
+
+--- Waits for the git of an envctl that was killed: it goes on, and so do the programs that it started. Awaits.
+---@param mark string
+---@param where string what it changes, for the message
+function M.wait_for(mark, where)
+  local query, deadline = { { marker = MARKER .. '=' .. mark } }, sys.mono_ms() + WAIT_MS
+  while true do
+    local alive = require('envctl.host.procfs').members(query)[1]
+    if #alive == 0 then
+      return
+    elseif sys.mono_ms() > deadline then
+      err.raise('busy', 'git (pid ' .. alive[1].pid .. ') is still at work on ' .. where, {
+        hint = 'wait for it, or end it, then try again', where = where,
+      })
+    end
+    task.sleep(10)
+  end
 end
 
 --- The line of git's own message that says what is wrong.

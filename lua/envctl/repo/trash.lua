@@ -13,6 +13,7 @@ local M = {}
 
 M.KEEP_MS = 7 * 24 * 3600 * 1000
 local MAX_FILE = 64 * 1024 * 1024
+local PINS = 'refs/envctl/trash/'
 
 ---@class envctl.TrashRecord
 ---@field id string
@@ -80,7 +81,8 @@ end
 local function pin(roots, admin, record)
   local function call(args, input)
     return gitcmd.output(roots, {
-      dir = roots.root, args = args, input = input, env = { GIT_DIR = admin, GIT_NO_LAZY_FETCH = '1' },
+      dir = roots.root, args = args, input = input, mark = record.id,
+      env = { GIT_DIR = admin, GIT_NO_LAZY_FETCH = '1' },
     }, 'cannot pin the commits of ' .. record.project)
   end
   local objects = {}
@@ -109,8 +111,20 @@ local function pin(roots, admin, record)
   call { 'update-ref', '--no-deref', '-m', 'envctl: trash', record.ref, oid }
 end
 
-local function unpin(roots, record)
-  return gitcmd.run(roots, { dir = roots.root, args = { 'update-ref', '--no-deref', '-d', record.ref } }).code == 0
+local function unpin(roots, id)
+  gitcmd.run(roots, { dir = roots.root, args = { 'update-ref', '--no-deref', '-d', PINS .. id }, mark = id })
+end
+
+--- Removes pins that no record knows any more: a lock of git was in the way of it. The caller holds the lock. Awaits.
+---@param roots envctl.Roots
+function M.sweep_pins(roots)
+  local refs = gitcmd.output(roots, { dir = roots.root, args = { 'for-each-ref', '--format=%(refname)', PINS } })
+  for ref in refs:gmatch '[^\n]+' do
+    local id = ref:sub(#PINS + 1)
+    if not fs.lstat(dir_of(roots, id)) then
+      unpin(roots, id)
+    end
+  end
 end
 
 -- The tree goes next to the repository's objects, or, from another file system, beside itself.
@@ -175,7 +189,7 @@ function M.put(roots, what)
   local record = {
     id = id, project = what.project, path = what.root, tree = dir_of(roots, id) .. '/tree', reason = what.reason,
     admin_name = admin and path.base(admin), branch = head.branch, head = head.oid, at = sys.iso_time(now), at_ms = now,
-    ref = 'refs/envctl/trash/' .. id, state = 'moving',
+    ref = PINS .. id, state = 'moving',
   }
   save(roots, record)
   local ok, e = require('envctl.task').try(function()
@@ -196,7 +210,7 @@ end
 
 --- Removes a record that nothing lies under any more, and its pin.
 function M.forget(roots, record)
-  unpin(roots, record)
+  unpin(roots, record.id)
   local dir = dir_of(roots, record.id)
   fs.unlink(dir .. '/record.json')
   fs.rmdir(dir)
@@ -260,7 +274,7 @@ local function settle_branch(roots, record)
   local ref = 'refs/heads/' .. record.branch
   local now = gitcmd.run(roots, { dir = roots.root, args = { 'rev-parse', '-q', '--verify', ref } })
   if now.code ~= 0 then
-    gitcmd.output(roots, { dir = roots.root, args = { 'update-ref', ref, record.head, '' } },
+    gitcmd.output(roots, { dir = roots.root, args = { 'update-ref', ref, record.head, '' }, mark = record.id },
       'cannot make branch ' .. record.branch .. ' again')
     return true
   elseif now.out:match '%x+' ~= record.head then
@@ -312,6 +326,7 @@ end
 ---@param to string? absolute; default: where it was
 ---@return string path, string? note
 function M.restore(roots, record, to)
+  gitcmd.wait_for(record.id, record.path)
   if not fs.lstat(record.tree) then
     err.raise('nothing_to_restore', 'the directory of ' .. record.project .. ' was gone before it was removed', {
       hint = 'its commits are under ' .. record.ref, where = record.path,
@@ -350,6 +365,9 @@ function M.settle(roots)
     fs.rmdir(dir_of(roots, entry.name)) -- only one that is empty: killed before the record was written
   end
   for _, record in ipairs(M.list(roots)) do
+    if record.state ~= 'trashed' then
+      gitcmd.wait_for(record.id, record.path)
+    end
     local moved = fs.lstat(record.tree) or fs.lstat(dir_of(roots, record.id) .. '/admin')
     if record.state == 'moving' and not moved then
       M.forget(roots, record)

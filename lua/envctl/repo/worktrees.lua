@@ -3,7 +3,6 @@
 local fs = require 'envctl.host.fs'
 local git = require 'envctl.host.git'
 local sys = require 'envctl.host.sys'
-local procfs = require 'envctl.host.procfs'
 local err = require 'envctl.err'
 local task = require 'envctl.task'
 local path = require 'envctl.util.path'
@@ -18,9 +17,7 @@ local M = {}
 local ADD_DEADLINE_MS = 600000
 -- How often an add is tried that met another program's add in the making; it lasts for a few system calls only.
 local ADD_ATTEMPTS = 5
-local GIT_WAIT_MS = 120000
 local MAX_NUMBER = 10000
-local MARKER = 'ENVCTL_WORKTREE_ADD'
 
 ---@class envctl.NewTree
 ---@field feature string
@@ -244,23 +241,6 @@ local function complete(roots, entry, admin)
   meta.write(admin .. '/envctl.json', recorded)
 end
 
--- The git of an envctl that was killed goes on, and so do the programs it started: they carry the id of the journal's entry.
-local function wait_for_git(entry)
-  local query = { { marker = MARKER .. '=' .. entry.id } }
-  local deadline = sys.mono_ms() + GIT_WAIT_MS
-  while true do
-    local alive = procfs.members(query)[1]
-    if #alive == 0 then
-      return
-    elseif sys.mono_ms() > deadline then
-      err.raise('busy', 'git (pid ' .. alive[1].pid .. ') is still making ' .. entry.path, {
-        hint = 'wait for it, or end it, then try again',
-      })
-    end
-    task.sleep(10)
-  end
-end
-
 --- Completes or cleans up what was interrupted. The caller holds the lock. Awaits.
 ---@param roots envctl.Roots
 ---@return {project: string, outcome: 'completed'|'cleaned'}[]
@@ -270,7 +250,7 @@ function M.settle(roots)
   for _, file in ipairs(fs.list(meta.journal_dir(roots)) or {}) do
     local entry = file.name:find '%.json$' and meta.read(meta.journal_dir(roots) .. '/' .. file.name)
     if entry and type(entry.path) == 'string' then
-      wait_for_git(entry)
+      gitcmd.wait_for(entry.id, entry.path)
       local admin = is_complete(roots, entry)
       if admin then
         complete(roots, entry, admin)
@@ -364,12 +344,12 @@ local function add(roots, tree)
   local ok, result, admin
   for _ = 1, ADD_ATTEMPTS do
     ok, result = task.try(gitcmd.run, roots, {
-      dir = roots.root, args = add_arguments(tree), deadline_ms = ADD_DEADLINE_MS, env = { [MARKER] = entry.id },
+      dir = roots.root, args = add_arguments(tree), deadline_ms = ADD_DEADLINE_MS, mark = entry.id,
       config = { 'worktree.guessRemote=false', 'checkout.guess=false', 'checkout.workers=0' },
     })
     admin = ok and result.code == 0 and is_complete(roots, entry)
     if not admin then
-      wait_for_git(entry)
+      gitcmd.wait_for(entry.id, entry.path)
       clean_up(roots, entry)
     end
     if admin or not ok or not met_half_made(result) then
