@@ -271,9 +271,13 @@ suite_fuzz() {
     mkdir -p "$work/fuzz/$name"
     # New inputs go to the sandbox; the saved corpus is only read, and there has to be one.
     check "corpus of $name" test -n "$(ls -A "$corpus")"
+    while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do
+      wait -n
+    done
     check "fuzz $name" "$target" -max_total_time="$FUZZ_SECONDS" -timeout=5 -rss_limit_mb=2048 \
-      -artifact_prefix="$work/fuzz/" "$work/fuzz/$name" "$corpus"
+      -artifact_prefix="$work/fuzz/" "$work/fuzz/$name" "$corpus" &
   done
+  wait
 }
 
 suite_docs() {
