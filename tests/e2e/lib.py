@@ -520,8 +520,10 @@ class World:
         """Nothing is left after stop-all."""
         for p in list(self.started):
             check(p.poll() is not None, f"the test left its own process running: {p.args}")
-        if self.scope_dir():
+        scope = self.scope_dir()
+        if scope:
             self.stop_all()
+            equal(list(Path("/var/lib/envctl").glob(f"at-*/{scope.name}")), [], "data where root's is by default")
         self.gone()
         equal(self.stray_files(), [], "stray files")
         equal(self.cgroups(), [], "control groups left")

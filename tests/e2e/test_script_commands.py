@@ -301,6 +301,7 @@ def the_example_is_right(w):
 @test
 def the_example_runs(w):
     shutil.copytree(TOP / "examples/scripted", w.repo, dirs_exist_ok=True)
+    w.env["ENVCTL_DATA_DIR"] = str(w.base / "data")
     ports = {"clock": w.port, "api": w.port + 1}
     mailbox = f"mailbox = {{ ports = {{ smtp = {w.port + 2}, http = {w.port + 3} }} }}"
     services = "".join(f"{name} = {{ port = {port} }}, " for name, port in ports.items())

@@ -170,6 +170,7 @@ def all_fail(w):
 @test(timeout=120)
 def a_database_that_fails_is_that_trees_alone(w):
     prepare(w, "shop")
+    w.env["ENVCTL_DATA_DIR"] = str(w.base / "data")
     w.write("../redis.sh", f"""#!/bin/sh
 test ! -e {w.base}/no-redis-$(basename $PWD) || exit 3
 exec redis-server --port $1 --bind 127.0.0.1 --save ""
