@@ -47,6 +47,15 @@ local function reachable(root, rel)
   return true
 end
 
+-- What a write leaves that was killed before the file had its name (see fs.write_atomic).
+local function remove_temporary(dir, name)
+  for _, entry in ipairs(fs.list(dir) or {}) do
+    if entry.type == 'file' and entry.name:match '^%.(.+)%.%d+%.tmp$' == name then
+      fs.unlink(dir .. '/' .. entry.name)
+    end
+  end
+end
+
 local function put(root, rel, text, mode, seeded)
   if not reachable(root, rel) then
     return
@@ -56,7 +65,9 @@ local function put(root, rel, text, mode, seeded)
     end
     return
   end
-  if fs.mkdirs(path.parent(root .. '/' .. rel), 493)
+  local dir = path.parent(root .. '/' .. rel)
+  remove_temporary(dir, rel:match '[^/]*$')
+  if fs.mkdirs(dir, 493)
     and fs.write_atomic(root .. '/' .. rel, text, { mode = mode, durable = false }) then
     seeded[rel] = hash.sha256(text)
   end
