@@ -104,7 +104,8 @@ def a_read_only_disk(w):
         for p in w.keepers() + w.service_processes():
             p.signal(signal.SIGKILL)
         w.gone()
-        subprocess.run(["mount", "-o", "remount,ro", w.runtime], check=True)
+        # Busy as long as somebody is still writing.
+        wait_for(lambda: subprocess.run(["mount", "-o", "remount,ro", w.runtime], capture_output=True).returncode == 0, "the disk")
         shown = w.envctl("show-state", "--json", rc=0).json()["state"]["services"]
         equal({s["live"] for s in shown.values()}, {False}, "live")
         contains(w.envctl("logs", "--all", rc=0).out, "listening", "logs")

@@ -170,7 +170,6 @@ function M.inspect(base_env, id)
   return {
     id = doc.Id, running = doc.State.Running == true, pid = doc.State.Pid, status = doc.State.Status,
     exit_code = doc.State.ExitCode, labels = doc.Config and doc.Config.Labels or {}, error = doc.State.Error,
-    started_at = doc.State.StartedAt,
   }
 end
 
@@ -306,6 +305,8 @@ function M.bring_up(d)
   local there = M.inspect(d.base_env, id)
   if not there or not there.running then
     d.release_ports()
+    -- Not the daemon's "StartedAt": what the container says first can be older than that.
+    d.started_after = sys.wall_ms() // 1000 - 1
     local started = M.run(d.base_env, { 'start', id }, CHANGE_MS)
     if started.code ~= 0 and started.out:find 'network %x+ not found' then -- pruned while nothing ran on it
       must(d, 'removing the old container', { 'rm', id }, CHANGE_MS)
@@ -358,7 +359,8 @@ local USABLE = {
     return readiness.check(d.svc, d.plan.ready, { port = d.port }, {})
   end,
   log = function(d)
-    local logs = M.run(d.base_env, { 'logs', '--since', d.record.container_started, '--tail', '1000', d.container_id })
+    local since = ('%d'):format(d.started_after or 0)
+    local logs = M.run(d.base_env, { 'logs', '--since', since, '--tail', '1000', d.container_id })
     return logs.out:find(d.plan.ready.pattern) ~= nil, 'its output does not say so yet'
   end,
   command = function(d)

@@ -324,7 +324,6 @@ local function bring_up(op, d)
   local record = new_record(op, d)
   d.record = record
   record.container_id, record.image, record.container_name = there.id, d.plan.image, there.id:sub(1, 12)
-  record.container_started = there.started_at
   record.docker_host = op.base_env.DOCKER_HOST
   record.identity = there.running and procfs.identity(there.pid) or nil
   record.pid = record.identity and record.identity.pid or nil
