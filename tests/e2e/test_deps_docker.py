@@ -99,6 +99,9 @@ def a_daemon_that_is_killed(w):
         stopped = w.envctl("stop-all", "--headless", "--json", rc=1, timeout=60).json()
         contains(str(stopped), "the docker daemon does not", "what cannot be stopped is said")
         check(Proc(part["pid"]).alive, "and runs still")
+        logs = w.envctl("logs", "--service", "redis", rc=0)
+        contains(logs.err, "docker daemon", "a log that cannot be had is said to be so")
+        check("Cannot connect" not in logs.out, "and what docker says about that is no line of it")
         docker.start()
         # The proxy of its port died with the daemon and is made again with the container.
         w.envctl("stop-all", "--headless", rc=0, timeout=60)

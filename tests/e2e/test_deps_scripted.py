@@ -164,6 +164,9 @@ def what_is_wrong_is_said_where_it_stands(w):
         ('x = { command = "y", ready = { http = "/" } },', "dependencies.x.ready: it has no ports to look at"),
         ('x = { command = "y", needs = { "redsi" } },', 'there is no dependency "redsi"'),
         ('x = { command = "y", needs = { "z" } }, z = { command = "y", needs = { "x" } },', "need each other"),
+        ('x = { command = "y", ready = { command = "z ${nope}" } },', "dependencies.x.ready.command[2]: ${nope} has no value"),
+        ('x = { command = "y ${url}" },', "dependencies.x.command[2]: ${url} has no value"),
+        ('n8n = { provides = { A = "${nope}" } },', "dependencies.n8n.provides.A: ${nope} has no value"),
         ('x = { image = "y", volumes = { "data" } },', "expected the absolute path of a directory"),
         ('redis = { volumes = { "/x" } },', "redis is built in: its volumes cannot be changed"),
     ):
@@ -172,6 +175,41 @@ def what_is_wrong_is_said_where_it_stands(w):
         equal((error["code"], error["message"][:15]), ("script_invalid", ".envctl.lua:2: "), "code and place")
         contains(error["message"], message, "message")
         contains(w.envctl("script", "check", rc=1).out, message, "script check")
+
+
+@test
+def one_server_for_all_worktrees(w):
+    with Data(w) as data:
+        script(w, """bus = { command = "@RUN@ bus ${port}", ports = { http = %d }, scope = "shared",
+          env = { TOKEN = "${password}" }, provides = { BUS_PORT = "${port}", BUS_PASSWORD = "${password}" } },""" % (w.port + 40))
+        text = (w.repo / ".envctl.lua").read_text()
+        (w.repo / ".envctl.lua").write_text(text.replace(f"port = {w.port}", ""))
+        w.services(BACKEND_PORT_BASE=w.port)
+        w.envctl("script", "trust", rc=0)
+        w.commit()
+        for n in ("1", "2"):
+            w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
+        w.envctl("start", "--trees", "--all", "--headless", rc=0)
+        state = w.saved_state()
+        equal({p: list(r["components"]) for p, r in state["requirements"].items()},
+              {"@shared": ["bus"], "shop-1": ["bus"], "shop-2": ["bus"]}, "holders")
+        (secret,) = data.passwords()
+        envs = [p.environ() for p in w.service_processes() if "svc.py" in " ".join(p.argv)]
+        port = str(components(state, "@shared")["bus"]["final"])
+        equal([(e["BUS_PORT"], e["BUS_PASSWORD"]) for e in envs], [(port, secret)] * 2, "what both get")
+        w.envctl("stop", "--headless", "--project", "shop-1", rc=0)
+        check(listens(int(port)), "used by the other still")
+        w.envctl("stop", "--headless", "--project", "shop-2", rc=0)
+        check(not listens(int(port)), "it ends with the last user")
+
+
+@test
+def what_it_needs_does_not_run(w):
+    with Data(w):
+        script(w, 'x = { command = "@RUN@ x", needs = { "redis" }, ready = "none" },')
+        error = start(w, rc=1)
+        contains(error.err, "x needs redis, which does not run here", "what")
+        contains(error.err, "switch it on", "what to do")
 
 
 @test
@@ -236,6 +274,13 @@ def n8n_of_this_machine(w):
         start(w)
         api = next(p for p in w.service_processes() if "svc.py" in " ".join(p.argv)).environ()
         equal(api["N8N_URL"], f"http://localhost:{w.port + 70}", "its address")
+        # A script can give what it provides more names.
+        w.stop_all()
+        w.write(".envctl.lua", 'return { envctl = 1, dependencies = { n8n = { provides = { HOOKS = "${N8N_URL}/hook" } } } }')
+        w.envctl("script", "trust", rc=0)
+        start(w)
+        equal(environ_of_api(w)["HOOKS"], f"http://localhost:{w.port + 70}/hook", "another name")
+        (w.repo / ".envctl.lua").unlink()
         w.stop_all()
         # The page for the first user is not there: said, and an error only for those who want that.
         w.env["MISSING"] = "/rest/settings"

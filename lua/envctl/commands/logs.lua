@@ -232,7 +232,7 @@ local function copy_of_daemon(ctx, record, query, following)
   env.DOCKER_HOST = record.docker_host
   local ok, e = require('envctl.task').try(require('envctl.deps.docker').keep_log, {
     base_env = env, container_id = record.container_id, log_path = record.log_path,
-  }, query.tail, query.since)
+  }, not query.pattern and query.tail or nil, query.since)
   if not ok then
     ctx.out.note('envctl: ' .. record.name .. ': ' .. e.message .. '; this is what is known of its log')
   end

@@ -16,6 +16,7 @@ local M = {}
 ---@field image string? of the docker provider
 ---@field parts string[]? what comes and goes with it, in containers
 ---@field part_of string?
+---@field layer integer? of needs; 1 for what needs nothing
 ---@field describe (fun(id: string, settings: envctl.Settings): envctl.deps.Description)? what depends on settings
 ---@field described envctl.deps.Description? how it runs, where nothing is built in for it
 
@@ -60,11 +61,11 @@ M.by_id = {
   },
   ['supabase-auth'] = {
     id = 'supabase-auth', title = 'auth server of Supabase', order = 31, programs = {}, user = {}, scheme = 'http',
-    describe = supabase, part_of = 'supabase', stop = { signal = 'TERM', timeout_ms = 10000 },
+    describe = supabase, part_of = 'supabase', layer = 2, stop = { signal = 'TERM', timeout_ms = 10000 },
   },
   ['supabase-gateway'] = {
     id = 'supabase-gateway', title = 'gateway of Supabase', order = 32, programs = {}, user = {}, scheme = 'http',
-    describe = supabase, part_of = 'supabase', stop = { signal = 'TERM', timeout_ms = 10000 },
+    describe = supabase, part_of = 'supabase', layer = 3, stop = { signal = 'TERM', timeout_ms = 10000 },
   },
   n8n = {
     id = 'n8n', title = 'n8n', order = 40, programs = { 'n8n' }, user = {}, scheme = 'http',
@@ -73,6 +74,17 @@ M.by_id = {
     describe = n8n,
   },
 }
+
+--- Which layer of needs a built-in one is ready in, parts and all.
+---@param id string
+---@return integer
+function M.layer(id)
+  local def, last = M.by_id[id], 1
+  for _, part in ipairs(def and def.parts or {}) do
+    last = math.max(last, M.layer(part))
+  end
+  return math.max(def and def.layer or 1, last)
+end
 
 local STOP = { signal = 'TERM', timeout_ms = 10000 }
 
@@ -211,7 +223,6 @@ function sources.postgres(spec, port)
 end
 
 function sources.supabase(spec, port)
-  spec.password = spec.password or M.token 'supabase'
   local out = sources.postgres(spec, port)
   out.SUPABASE_DB_PORT, out.SUPABASE_DB_PASSWORD = out.DB_PORT, out.DB_PASSWORD
   return out

@@ -81,44 +81,32 @@ local function expand(text, scope)
   return filled
 end
 
---- The first placeholder of a description that means nothing. Returns where it stands and its name.
+--- The first placeholder of a description that means nothing. Returns where it stands, and what is wrong with it.
 ---@param id string
 ---@param d envctl.deps.Description
+---@param elsewhere boolean? it may run elsewhere: then it has an address without ports of its own
 ---@return (string|integer)[]? path, string? message
-function M.check(id, d)
-  local about = { project = 'p', root = '/r', data = '/d' }
-  local scope = scope_of(id, { described = d }, about, function()
+function M.check(id, d, elsewhere)
+  local scope = scope_of(id, { described = d }, { project = 'p', root = '/r', data = '/d' }, function()
     return 1
   end)
-  scope.sources.url, scope.sources.host, scope.port = 'http://h', 'h', scope.port or 1
-  local function look(text, path)
-    local _, unknown = placeholders.expand(text, scope)
-    if unknown then
-      return path, '${' .. unknown .. '} has no value'
-    end
+  if elsewhere then
+    scope.sources.url, scope.port = scope.sources.url or 'http://h', scope.port or 1
   end
-  local function words(list, key)
-    for i, word in ipairs(list or {}) do
-      if word:gsub('%$%${', ''):find('${password}', 1, true) then
-        return { key, i }, 'a password in a command can be read by everybody; use env'
-      end
-      local path, message = look(word, { key, i })
-      if path then
-        return path, message
-      end
-    end
-  end
-  for _, key in ipairs { 'command', 'args' } do
-    local path, message = words(d[key], key)
-    if path then
-      return path, message
-    end
-  end
-  for _, key in ipairs { 'env', 'provides' } do
-    for name, text in pairs(d[key] or {}) do
-      local path, message = look(text, { key, name })
-      if path then
-        return path, message
+  local texts = {
+    { { 'command' }, d.command, true }, { { 'args' }, d.args, true }, { { 'ready', 'command' }, d.ready.command, true },
+    { { 'env' }, d.env }, { { 'provides' }, d.provides },
+  }
+  for _, one in ipairs(texts) do
+    local path, list, seen = table.unpack(one)
+    for key, text in pairs(list or {}) do
+      local _, unknown = placeholders.expand(text, scope)
+      local at = table.move(path, 1, #path, 1, {})
+      at[#at + 1] = key
+      if unknown then
+        return at, '${' .. unknown .. '} has no value'
+      elseif seen and text:gsub('%$%${', ''):find('${password}', 1, true) then
+        return at, 'a password in a command can be read by everybody; use env'
       end
     end
   end
@@ -158,8 +146,8 @@ function M.sources(id, chosen, about)
 end
 
 -- What the sources that a script adds to a bundled dependency may use: its port, and its own sources.
-local function scope_of_more(id, sources, about)
-  local mark, known = definitions.port_mark(id), {}
+local function scope_of_more(id, sources, about, port)
+  local mark, known = port or definitions.port_mark(id), {}
   for name, source in pairs(sources) do
     known[name] = source.value
   end
@@ -172,9 +160,14 @@ end
 --- Why a source that a script adds to a bundled dependency cannot be made; nil when it can.
 ---@param id string
 ---@param text string
+---@param settings envctl.Settings
 ---@return string? message
-function M.check_more(id, text)
+function M.check_more(id, text, settings)
   local sources = definitions.sources(id, { host = 'h', user = 'u', password = 'p', name = 'n' })
+  local describe = definitions.by_id[id].describe
+  for name, template in pairs(describe and describe(id, settings).provides or {}) do
+    sources[name] = { value = template, secret = false }
+  end
   local _, unknown = placeholders.expand(text, scope_of_more(id, sources, { project = 'p', root = '/r' }))
   return unknown and '${' .. unknown .. '} has no value' or nil
 end
@@ -184,8 +177,9 @@ end
 ---@param sources table<string, envctl.launch.Source> changed
 ---@param more table<string, string>
 ---@param about {project: string, root: string?}
-function M.add_sources(id, sources, more, about)
-  local scope, secrets = scope_of_more(id, sources, about), {}
+---@param port integer? of one that others run; else the plan assigns it
+function M.add_sources(id, sources, more, about, port)
+  local scope, secrets = scope_of_more(id, sources, about, port), {}
   for _, source in pairs(sources) do
     secrets[#secrets + 1] = source.secret and source.value ~= '' and source.value or nil
   end

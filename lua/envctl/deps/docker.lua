@@ -89,10 +89,10 @@ end
 ---@param args string[]
 ---@param timeout_ms integer?
 ---@return envctl.deps.Result
-function M.run(base_env, args, timeout_ms)
+function M.run(base_env, args, timeout_ms, log)
   local argv = table.move(args, 1, #args, 2, { client(base_env) })
   local env = require('envctl.keeper.child_env').clean(base_env)
-  local result = tool.run { argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS }
+  local result = tool.run { argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS, log = log }
   if result.code ~= 0 then
     -- What a program inside of a container says is not about the daemon.
     local e = args[1] ~= 'exec' and args[1] ~= 'logs' and unavailable(result.out, result.timed_out)
@@ -382,19 +382,23 @@ function M.usable(d)
   return USABLE[d.plan.ready.kind](d)
 end
 
---- Copies the end of a container's output into its log file.
+--- Copies a container's output into its log file. Awaits; raises docker_unavailable.
 ---@param d {base_env: table, container_id: string, log_path: string}
----@param lines integer?
+---@param lines integer? at most so many from the end; nil: all
 ---@param since integer? wall clock, ms
 function M.keep_log(d, lines, since)
-  local args = { 'logs', '--tail', ('%d'):format(lines or 200) }
+  local args = { 'logs', '--tail', lines and ('%d'):format(lines) or 'all' }
   if since then
-    args = { 'logs', '--since', ('%d'):format(since // 1000) }
+    table.move({ '--since', ('%d'):format(since // 1000) }, 1, 2, #args + 1, args)
   end
   args[#args + 1] = d.container_id
-  local result = M.run(d.base_env, args)
-  if result.out ~= '' then
-    fs.write_atomic(d.log_path, result.out, { durable = false })
+  ping(d.base_env)
+  local fresh = d.log_path .. '.new'
+  fs.unlink(fresh)
+  if M.run(d.base_env, args, nil, fresh).code == 0 then
+    err.check(fs.rename(fresh, d.log_path), nil, nil, 'io_error')
+  else
+    fs.unlink(fresh) -- what docker complains about is no log
   end
 end
 

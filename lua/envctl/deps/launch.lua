@@ -301,7 +301,7 @@ end
 
 local function container_failed(op, d, why)
   local docker, seconds = d.server, d.plan.ready.timeout_ms / 1000
-  task.try(docker.keep_log, d)
+  task.try(docker.keep_log, d, 200)
   local world_mod = require 'envctl.keeper.world'
   local tail = world_mod.log_tail(d.log_path, 0, 8)
   local there = docker.inspect(op.base_env, d.container_id)

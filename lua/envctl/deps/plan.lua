@@ -98,19 +98,15 @@ end
 local function sources_of(facts, project, id)
   local chosen = facts.config.providers[id]
   local about = about_of(facts, chosen, project, id)
-  if chosen.described then
-    local out = definitions.sources(id, chosen.access or { host = 'localhost' })
-    for name, source in pairs(described.sources(id, chosen, about)) do
-      out[name] = source
-    end
-    return out
-  end
   local access = chosen.access or { host = 'localhost' }
-  if chosen.scope == 'shared' and project.name ~= M.SHARED then
+  if chosen.scope == 'shared' and project.name ~= M.SHARED and not chosen.described then
     access = definitions.share(id, access, project.name)
   end
   local sources = definitions.sources(id, access)
-  described.add_sources(id, sources, chosen.provides or {}, about)
+  for name, source in pairs(chosen.described and described.sources(id, chosen, about) or {}) do
+    sources[name] = source
+  end
+  described.add_sources(id, sources, chosen.provides or {}, about, access.port)
   return sources, access
 end
 
@@ -197,8 +193,7 @@ end
 ---@return table entry, {password: string?, env: table<string, string>?}? secrets
 function M.build(facts, project, id, ports)
   local chosen, name = facts.config.providers[id], project.name
-  local sources, shared = sources_of(facts, project, id)
-  local access = shared or chosen.access or { host = 'localhost' }
+  local sources, access = sources_of(facts, project, id)
   local external = chosen.provider == 'external'
   local about = about_of(facts, chosen, project, id)
   local ready = (definitions.by_id[id] or {}).ready

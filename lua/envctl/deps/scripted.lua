@@ -5,6 +5,7 @@ local problems = require 'envctl.script.problems'
 local definitions = require 'envctl.deps.definitions'
 local described = require 'envctl.deps.described'
 local put = require('envctl.script.join').put
+local services = require 'envctl.script.services'
 
 local M = {}
 
@@ -31,13 +32,6 @@ local function invalid(origins, path, message, hint)
   error(problems.new { file = at and at.file, line = at and at.line, path = path, message = message, hint = hint }, 0)
 end
 
-local function words(command)
-  if type(command) ~= 'string' then
-    return command
-  end
-  return require('envctl.detect.command').split(command)
-end
-
 local function sorted_keys(map)
   return require('envctl.util.names').sorted(map or {})
 end
@@ -52,32 +46,6 @@ local function ports_of(d)
   return out
 end
 
-local function ready_of(d, ports)
-  local r = d.ready
-  if type(r) ~= 'table' then
-    r = { [r or (#ports > 0 and 'tcp' or 'none')] = true }
-  end
-  local out = { timeout_ms = r.timeout_ms or READY_MS, start_ms = r.start_ms, kind = 'none' }
-  if r.http then
-    out.kind, out.path = 'http', r.http
-  elseif r.log then
-    out.kind, out.pattern = 'log', r.log
-  elseif r.command then
-    out.kind, out.command = 'command', words(r.command)
-  elseif r.tcp or #ports > 0 and not r.none then
-    out.kind = 'tcp'
-  end
-  return out
-end
-
-local function texts(map)
-  local out = {}
-  for name, value in pairs(map or {}) do
-    out[name] = math.type(value) == 'integer' and ('%d'):format(value) or tostring(value)
-  end
-  return out
-end
-
 -- A definition of a dependency that only scripts know.
 local function define(id, d, origins)
   if not (d.image or d.command or d.url) then
@@ -86,14 +54,16 @@ local function define(id, d, origins)
   end
   local ports = ports_of(d)
   local description = {
-    ports = ports, primary = described.primary(id, ports), command = words(d.command), args = d.args or {},
-    env = texts(d.env), provides = texts(d.provides), volumes = d.volumes or {}, ready = ready_of(d, ports),
-    needs = d.needs or {},
+    ports = ports, primary = described.primary(id, ports), args = d.args or {},
+    command = d.command and services.words(d.command),
+    env = services.env(d.env), provides = services.env(d.provides), volumes = d.volumes or {}, needs = d.needs or {},
+    ready = services.ready({ ready = d.ready, listens = #ports > 0 }, READY_MS),
   }
-  if (description.ready.kind == 'tcp' or description.ready.kind == 'http') and #ports == 0 and not d.url then
+  local asks = d.ready == 'tcp' or type(d.ready) == 'table' and (d.ready.tcp or d.ready.http)
+  if asks and #ports == 0 and not d.url then
     invalid(origins, { id, 'ready' }, 'it has no ports to look at', 'say which: ports = { http = 8025 }')
   end
-  local path, message = described.check(id, description)
+  local path, message = described.check(id, description, d.url ~= nil)
   if path then
     invalid(origins, { id, table.unpack(path) }, message, 'write $${…} when the text is meant as it is')
   end
@@ -137,7 +107,7 @@ local function settle(settings, id, d, origins)
     put(settings, BASE_KEYS[id], type(number) == 'table' and number.base or number, at 'ports')
   end
   if d.command then
-    put(settings, definitions.command_key(id), words(d.command), at 'command')
+    put(settings, definitions.command_key(id), services.words(d.command), at 'command')
   end
 end
 
@@ -151,10 +121,10 @@ local function check_bundled(id, d, origins)
 end
 
 -- Sources that a script adds to those of a bundled dependency. They may use its own.
-local function more_sources(id, d, origins)
-  local out = d.provides and texts(d.provides)
+local function more_sources(id, d, origins, settings)
+  local out = d.provides and services.env(d.provides)
   for name, text in pairs(out or {}) do
-    local message = described.check_more(id, text)
+    local message = described.check_more(id, text, settings)
     if message then
       invalid(origins, { id, 'provides', name }, message, 'it can use its port and what it provides, such as ${port}')
     end
@@ -168,7 +138,7 @@ local function check_needs(declared, known, origins)
   local function layer(id)
     local def = declared[id]
     if layers[id] or not def then
-      return layers[id] or 1
+      return layers[id] or definitions.layer(id)
     end
     open[id] = true
     local n = 1
@@ -214,7 +184,7 @@ function M.read(session, settings)
       settle(settings, id, d, origins)
       if definitions.by_id[id] then
         check_bundled(id, d, origins)
-        provides[id] = more_sources(id, d, origins)
+        provides[id] = more_sources(id, d, origins, settings)
       elseif d.enabled ~= false then
         declared[id], known[id] = define(id, d, origins), true
       end

@@ -87,7 +87,8 @@ end
 
 function access.supabase(settings)
   return {
-    host = 'localhost', user = 'postgres', name = 'postgres', password = own_password(settings, 'SUPABASE_DB_PASSWORD'),
+    host = 'localhost', user = 'postgres', name = 'postgres',
+    password = own_password(settings, 'SUPABASE_DB_PASSWORD') or definitions.token 'supabase',
   }
 end
 
@@ -297,7 +298,7 @@ local function with_description(def, settings)
   end
   local described = def.describe(def.id, settings)
   return setmetatable({
-    described = described, image = described.image or def.image, layer = described.layer,
+    described = described, image = described.image or def.image,
   }, { __index = def })
 end
 
@@ -344,6 +345,7 @@ function M.gather(ctx, facts, flags, extra)
     return def.part_of and not (whole and whole.provider == 'docker')
   end
   local strict = settings:get 'ENVCTL_REQUIREMENTS_STRICT' ~= false
+  local problems = strict and facts.config_errors or facts.config_warnings
   for _, id in ipairs(with_parts(list)) do
     local def = with_description(extra.declared[id] or definitions.by_id[id], settings)
     context.wanted[id] = def.part_of and 'docker' or context.wanted[id]
@@ -361,8 +363,15 @@ function M.gather(ctx, facts, flags, extra)
       providers[id] = found
     elseif e then
       kept[#kept + 1] = id -- still enabled, and shown with the plan
-      local problems = strict and facts.config_errors or facts.config_warnings
       problems[#problems + 1] = e
+    end
+  end
+  for id, found in pairs(providers) do
+    for _, need in ipairs(found.described and found.described.needs or {}) do
+      if not providers[need] then
+        problems[#problems + 1] = problem(id, id .. ' needs ' .. need .. ', which does not run here',
+          'switch it on, or take it out of the needs of ' .. id)
+      end
     end
   end
   facts.config.dependencies, facts.config.providers = kept, providers

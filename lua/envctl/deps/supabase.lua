@@ -141,15 +141,13 @@ describe['supabase-gateway'] = function(settings, keys)
   }
 end
 
-local LAYERS = { supabase = 1, ['supabase-auth'] = 2, ['supabase-gateway'] = 3 }
-
 --- How one of the three runs.
 ---@param id string
 ---@param settings envctl.Settings
 ---@return envctl.deps.Description
 function M.describe(id, settings)
   local out = describe[id](settings, keys_of(settings))
-  out.network, out.layer = true, LAYERS[id]
+  out.network = true
   return out
 end
 

@@ -133,8 +133,8 @@ local function check_services(session, ctx, out)
 end
 
 -- Their dependencies, read into settings that nobody uses.
-local function check_dependencies(session, out)
-  local nobody = { values = {}, is_set = function() end }
+local function check_dependencies(session, ctx, out)
+  local nobody = setmetatable({ values = {}, is_set = function() end }, { __index = ctx.settings })
   local ok, e = task.try(require('envctl.deps.scripted').read, session, nobody)
   if not ok then
     add(out.errors, e)
@@ -157,7 +157,7 @@ function M.run(session, ctx)
   for _, w in ipairs(loaded.warnings) do
     out.warnings[#out.warnings + 1] = { code = w.code, message = w.message, hint = json.null, where = w.where }
   end
-  check_dependencies(session, out)
+  check_dependencies(session, ctx, out)
   check_services(session, ctx, out)
   check_points(session, out)
   check_modules(session, out)

@@ -73,7 +73,11 @@ function M.to_script(d)
   }
 end
 
-local function words(command, shell)
+--- A command of a script as an argument list.
+---@param command string|string[]
+---@param shell boolean? it is one text for a shell
+---@return string[]
+function M.words(command, shell)
   if type(command) == 'table' then
     return json.array(list_of(command))
   elseif shell then
@@ -89,8 +93,11 @@ local function words(command, shell)
   return json.array(require('envctl.detect.command').split(command) or { command })
 end
 
--- The settled form of a readiness that a script wrote.
-local function ready_of(svc, default_ms)
+--- The settled form of a readiness that a script wrote.
+---@param svc {ready: any, listens: boolean}
+---@param default_ms integer?
+---@return {kind: string, timeout_ms: integer?, start_ms: integer?, path: string?, pattern: string?, command: string[]?}
+function M.ready(svc, default_ms)
   local r = svc.ready
   if type(r) ~= 'table' then
     r = { [r or 'tcp'] = true }
@@ -104,7 +111,7 @@ local function ready_of(svc, default_ms)
   elseif r.log then
     out.kind, out.pattern = 'log', r.log
   elseif r.command then
-    out.kind, out.command = 'command', words(r.command)
+    out.kind, out.command = 'command', M.words(r.command)
   elseif not svc.listens or r.none then
     out.kind = 'none'
   else
@@ -113,7 +120,10 @@ local function ready_of(svc, default_ms)
   return out
 end
 
-local function env_of(env)
+--- Variables of a script as texts.
+---@param env table<string, string|integer|boolean>?
+---@return table<string, string>
+function M.env(env)
   local out = {}
   for name, value in pairs(env or {}) do
     out[name] = type(value) == 'string' and value or math.type(value) == 'integer' and string.format('%d', value)
@@ -126,7 +136,7 @@ local function prepare_of(steps)
   local out = json.array {}
   for i, step in ipairs(steps or {}) do
     out[i] = {
-      name = step.name or 'step ' .. i, command = words(step.command, step.shell), shell = step.shell == true or nil,
+      name = step.name or 'step ' .. i, command = M.words(step.command, step.shell), shell = step.shell == true or nil,
       dir = step.dir, inputs = step.inputs and json.array(list_of(step.inputs)) or nil, timeout_ms = step.timeout_ms,
       outputs = step.outputs and json.array(list_of(step.outputs)) or nil,
     }
@@ -137,7 +147,7 @@ end
 local function with_words(t)
   local out = merge.copy(t)
   if out and out.command then
-    out.command = words(out.command)
+    out.command = M.words(out.command)
   end
   return out
 end
@@ -151,7 +161,7 @@ local FIELDS = {
     d.dir = require('envctl.detect.files').clean(s.dir or '') or ''
   end,
   command = function(d, s)
-    d.command, d.shell = words(s.command, s.shell), s.shell == true
+    d.command, d.shell = M.words(s.command, s.shell), s.shell == true
     d.framework, d.manager = 'script', nil
   end,
   port = function(d, s)
@@ -161,7 +171,7 @@ local FIELDS = {
     d.listens = s.listens ~= false
   end,
   env = function(d, s)
-    d.env = env_of(s.env)
+    d.env = M.env(s.env)
   end,
   needs = function(d, s)
     d.needs = json.array(list_of(s.needs))
@@ -214,7 +224,7 @@ local function apply_fields(d, svc, changed, project)
   end
   if changed 'ready' or changed 'listens' or not d.ready then
     local default = d.ready and d.ready.timeout_ms or project.ready_timeout_ms or READY_MS
-    d.ready = ready_of({ ready = svc.ready, listens = d.listens ~= false }, default)
+    d.ready = M.ready({ ready = svc.ready, listens = d.listens ~= false }, default)
   end
 end
 
