@@ -7,15 +7,15 @@ import ctypes
 import filecmp
 import json
 import os
-import random
 import re
+import random
 import resource
 import shutil
 import signal
 import subprocess
 import time
 
-from lib import BIN, SEED, TOP, Failed, Skipped, check, contains, equal, main, rounds, test, wait_for
+from lib import BIN, SEED, TOP, Failed, Proc, Skipped, check, contains, equal, main, rounds, test, wait_for
 
 CLONE_NEWNS = 0x20000
 CLOCK = TOP / "tests/fixtures/preload/clock.c"
@@ -235,11 +235,32 @@ def those_that_ignore_term_share_one_grace_period(w):
     w.start()
     # The shell has to have come to its trap.
     wait_for(lambda: len([p for p in w.service_processes() if p.comm == "sleep"]) == 20, "the services to ignore it")
-    began = time.monotonic()
-    result = stopped(w)
-    check(time.monotonic() - began < 20, "they were ended one after the other")  # half of that
-    equal([s["name"] for s in result if not s["stopped"] or not s["killed"]], [], "services that were not killed")
+    told = w.envctl("stop-all", rc=0, timeout=100).err
+    asked = [m.start() for m in re.finditer(r"stopping$", told, re.M)]
+    killed = [m.start() for m in re.finditer(r"stopped: killed$", told, re.M)]
+    equal((len(asked), len(killed)), (20, 20), "what was asked to end, and what had to be killed")
+    check(max(asked) < min(killed), f"they were ended one after the other:\n{told}")
     w.gone()
+
+
+@test
+def stopped_processes(w):
+    """SIGSTOP: a service that was stopped ends politely all the same; a keeper that was is named, with the way out."""
+    w.services(backend="", frontend="")
+    w.start()
+    service = w.saved_state()["services"]["Main Backend"]
+    os.kill(service["pid"], signal.SIGSTOP)
+    wait_for(lambda: Proc(service["pid"]).state == "T", "it to be stopped")
+    stopped = w.envctl("stop", "--service", "backend", "--json", rc=0).json()["stopped"]
+    equal([(s["name"], s["stopped"], s["killed"]) for s in stopped], [("Main Backend", True, False)], "no force was needed")
+    (keeper,) = w.keepers()
+    keeper.signal(signal.SIGSTOP)
+    w.envctl("show-state", rc=0)
+    error = w.envctl("stop-all", "--json", rc=1, timeout=40).error()
+    equal((error["code"], error["hint"]), ("keeper_failed", f"kill -CONT {keeper.pid} lets it go on"), "the way out")
+    contains(error["message"], f"pid {keeper.pid}", "who")
+    keeper.signal(signal.SIGCONT)
+    w.stop_all()
 
 
 @test(timeout=180)

@@ -24,6 +24,7 @@ local function end_processes(world, records, on_phase)
       local stop = record.stop or { signal = 'TERM', timeout_ms = 10000 }
       on_phase(record, 'stopping')
       proc.signal(record.identity, stop.signal)
+      proc.signal(record.identity, 'CONT') -- what somebody has stopped takes no other signal
       budget = math.max(budget, stop.timeout_ms)
       waiting[#waiting + 1] = record
     end

@@ -74,24 +74,40 @@ local function try_connect(paths)
   err.raise('keeper_failed', message, { data = { errno = code } })
 end
 
+-- A keeper greets at once, whatever it is at work on.
+local function silent(conn, paths)
+  local pid = conn:peer_pid()
+  local stopped = (fs.read(('/proc/%d/stat'):format(pid)) or ''):find '%) [Tt] ' ~= nil
+  conn:close()
+  err.raise('keeper_failed', ('the keeper (pid %d) %s'):format(pid, stopped and 'is stopped' or 'does not answer'), {
+    hint = stopped and ('kill -CONT %d lets it go on'):format(pid)
+      or ('kill -9 %d ends it: services live on, and the next command takes them over'):format(pid),
+    where = paths.scope_dir .. '/keeper.log', data = { pid = pid },
+  })
+end
+
 --- Connects and waits for the greeting. Raises when no keeper can be had.
 local function connect(paths, root, on_line)
   local deadline = sys.mono_ms() + CONNECT_BUDGET_MS
   while true do
     local conn = try_connect(paths)
     if conn then
-      local greeted = task.await(function(resume)
-        local first = true
-        conn:start(function(line)
-          if first then
-            first = false
-            resume(line)
-          else
-            on_line(line)
-          end
+      local greeted, timed_out = task.timeout(CONNECT_BUDGET_MS, function()
+        return task.await(function(resume)
+          local first = true
+          conn:start(function(line)
+            if first then
+              first = false
+              resume(line)
+            else
+              on_line(line)
+            end
+          end)
         end)
       end)
-      if greeted then
+      if timed_out then
+        silent(conn, paths)
+      elseif greeted then
         conn:write(json.encode_line { envctl = 1, version = sys.version } .. '\n')
         return conn
       end

@@ -127,6 +127,7 @@ function M.stop(records, on_phase)
     queries[i] = observe.query(r)
   end
   local counts = procfs.signal_members(queries, 'TERM')
+  procfs.signal_members(queries, 'CONT') -- what somebody has stopped takes no other signal
   local budget = 0
   for i, r in ipairs(records) do
     alive[i] = counts[i] > 0 or (r.cgroup ~= nil and procfs.cgroup_populated(r.cgroup))
