@@ -255,6 +255,7 @@ def stopped_processes(w):
     equal([(s["name"], s["stopped"], s["killed"]) for s in stopped], [("Main Backend", True, False)], "no force was needed")
     (keeper,) = w.keepers()
     keeper.signal(signal.SIGSTOP)
+    wait_for(lambda: Proc(keeper.pid).state == "T", "it to be stopped")
     w.envctl("show-state", rc=0)
     error = w.envctl("stop-all", "--json", rc=1, timeout=40).error()
     equal((error["code"], error["hint"]), ("keeper_failed", f"kill -CONT {keeper.pid} lets it go on"), "the way out")

@@ -12,6 +12,7 @@ local task = require 'envctl.task'
 local M = {}
 
 local CONNECT_BUDGET_MS = 10000
+local GREETING_BUDGET_MS = 60000 -- a disk that is slow to sync can hold a keeper up
 
 --- Starts a keeper and waits until it listens, found another one, or failed.
 local function start_keeper(paths, root)
@@ -74,10 +75,14 @@ local function try_connect(paths)
   err.raise('keeper_failed', message, { data = { errno = code } })
 end
 
+local function is_stopped(pid)
+  return (fs.read(('/proc/%d/stat'):format(pid)) or ''):find '%) [Tt] ' ~= nil
+end
+
 -- A keeper greets at once, whatever it is at work on.
 local function silent(conn, paths)
   local pid = conn:peer_pid()
-  local stopped = (fs.read(('/proc/%d/stat'):format(pid)) or ''):find '%) [Tt] ' ~= nil
+  local stopped = is_stopped(pid)
   conn:close()
   err.raise('keeper_failed', ('the keeper (pid %d) %s'):format(pid, stopped and 'is stopped' or 'does not answer'), {
     hint = stopped and ('kill -CONT %d lets it go on'):format(pid)
@@ -92,7 +97,10 @@ local function connect(paths, root, on_line)
   while true do
     local conn = try_connect(paths)
     if conn then
-      local greeted, timed_out = task.timeout(CONNECT_BUDGET_MS, function()
+      if is_stopped(conn:peer_pid()) then
+        silent(conn, paths)
+      end
+      local greeted, timed_out = task.timeout(GREETING_BUDGET_MS, function()
         return task.await(function(resume)
           local first = true
           conn:start(function(line)
