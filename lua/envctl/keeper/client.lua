@@ -76,7 +76,7 @@ local function try_connect(paths)
 end
 
 local function is_stopped(pid)
-  return (fs.read(('/proc/%d/stat'):format(pid)) or ''):find '%) [Tt] ' ~= nil
+  return (fs.read(('/proc/%d/stat'):format(pid)) or ''):find '%) T ' ~= nil -- not what a debugger holds for a moment
 end
 
 -- A keeper greets at once, whatever it is at work on.
