@@ -291,7 +291,7 @@ WORKTREES = {
             "waiting for the git of a killed recover", "the_git_of_a_killed_recover_is_waited_for", "repo/trash.lua",
             "function M.restore(roots, record, to)\n  gitcmd.wait_for(record.id, record.path)\n", "function M.restore(roots, record, to)\n",
         ),
-        ("finishing half-done removals", "killed_while_removing", "repo/worktrees.lua", "  trash.settle(roots)\n", ""),
+        ("finishing half-done removals", "a_removal_killed_before_the_move_is_taken_back", "repo/worktrees.lua", "  trash.settle(roots)\n", ""),
         (
             "one maker of worktrees at a time", "many_at_once", "repo/meta.lua",
             "  until lock\n", "  until true\n  lock = lock or fs.flock(file .. sys.getpid())\n",

@@ -3,6 +3,7 @@
 
 ENVCTL_ROUNDS sets how often; the short form fits into every run."""
 
+import json
 import random
 import re
 import shutil
@@ -129,6 +130,40 @@ def killed_while_removing(w):
             w.git("update-ref", "-d", item["ref"])
 
 
+def kill_in_git(w, args, doing, before=":", after=":"):
+    """Kills envctl while the git that it runs with `doing` among its arguments is at work, which goes on."""
+    slow, began = w.base / "bin/git", w.base / "began"
+    slow.parent.mkdir()
+    slow.write_text(f"""#!/bin/sh
+case "$*" in *"{doing}"*) {before}; touch {began}; sleep 1; {after} ;; esac
+exec {shutil.which("git")} "$@"
+""")
+    slow.chmod(0o755)
+    p = w.spawn(BIN, *args, env={**w.env, "PATH": f"{slow.parent}:{w.env['PATH']}"})
+    wait_for(began.exists, "git to be at work")
+    p.kill()
+    p.wait()
+
+
+@test
+def a_removal_killed_before_the_move_is_taken_back(w):
+    """Its record names a tree that never left; whoever removes next clears that away, or the trash would list it for ever."""
+    prepare(w, 5)
+    w.envctl("--headless", "--plan", "x", rc=0)
+    tree = w.repo / "trees/web_x/1"
+    (tree / "mine").write_text("mine")
+    kill_in_git(w, ["delete-worktree", "web_x-1", "--force", "--headless"], " -m envctl: trash ")
+    equal((tree / "mine").read_text(), "mine", "content")
+    states = lambda: [json.loads(f.read_text())["state"] for f in (w.repo / ".git/envctl-trash").glob("*/record.json")]
+    equal(states(), ["moving"], "the record of the killed one")
+    w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
+    equal(states(), ["trashed"], "one removal, one record")
+    w.envctl("recover", "web_x-1", rc=0)
+    equal((tree / "mine").read_text(), "mine", "content")
+    sound(w, "afterwards")
+    equal(w.git("for-each-ref", "refs/envctl/trash"), "", "pins")
+
+
 @test
 def the_git_of_a_killed_recover_is_waited_for(w):
     """It makes the branch again, and the next recover must not meet it halfway."""
@@ -138,16 +173,8 @@ def the_git_of_a_killed_recover_is_waited_for(w):
     (tree / "mine").write_text("mine")
     w.envctl("delete-worktree", "web_x-1", "--force", "--headless", rc=0)
     equal(w.git("branch", "--list", "web_x-1"), "", "the branch went with it")
-    slow, lock = w.base / "bin/git", w.repo / ".git/refs/heads/web_x-1.lock"
-    slow.parent.mkdir()
-    slow.write_text(f"""#!/bin/sh
-case "$*" in *" update-ref refs/heads/"*) touch {lock} {w.base}/began; sleep 1; rm {lock} ;; esac
-exec {shutil.which("git")} "$@"
-""")
-    slow.chmod(0o755)
-    p = w.spawn(BIN, "recover", "web_x-1", env={**w.env, "PATH": f"{slow.parent}:{w.env['PATH']}"})
-    wait_for((w.base / "began").exists, "git to be at work")
-    p.kill()
+    lock = w.repo / ".git/refs/heads/web_x-1.lock"
+    kill_in_git(w, ["recover", "web_x-1"], " update-ref refs/heads/", f"touch {lock}", f"rm {lock}")
     w.envctl("recover", "web_x-1", rc=0)
     equal((tree / "mine").read_text(), "mine", "content")
     equal(w.git("-C", str(tree), "symbolic-ref", "--short", "HEAD").strip(), "web_x-1", "on its branch")

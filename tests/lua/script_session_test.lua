@@ -291,6 +291,11 @@ function M.test_overrides_on_top_of_each_other()
     ['local'] = 'return { envctl = 1, override = { ["plan.ports"] = envctl.unset } }',
   }
   lu.assertEquals(output.backend, 8000)
+  output = ports {
+    script = override 'return { backend = 1 }',
+    ['local'] = 'return { envctl = 1, override = envctl.unset, on = envctl.unset, modules = envctl.unset }',
+  }
+  lu.assertEquals(output.backend, 8000)
 end
 
 function M.test_asked_twice_is_told_once()

@@ -282,11 +282,15 @@ function Session:load_layer(entry, errors)
   self:check_layer(entry, errors)
 end
 
--- The functions of one table of every layer, in order; envctl.unset drops the lower ones.
+-- The functions of one table of every layer, in order; envctl.unset drops the lower ones, of one name or of all.
 local function collect(self, key, make)
   local out = {}
   for _, entry in ipairs(self.entries) do
-    for name, v in pairs(entry.data and entry.data[key] or {}) do
+    local section = entry.data and entry.data[key] or {}
+    if marks.is_unset(section) then
+      out, section = {}, {}
+    end
+    for name, v in pairs(section) do
       if marks.is_unset(v) then
         out[name] = nil
       else
