@@ -284,7 +284,7 @@ WORKTREES = {
     ],
     "test_worktrees_kill": [
         (
-            "cleaning up half-made worktrees", "killed_while_making", "repo/worktrees.lua",
+            "cleaning up half-made worktrees", "a_making_killed_in_the_checkout_is_cleaned_up", "repo/worktrees.lua",
             "        clean_up(roots, entry)\n      end\n      out", "      end\n      out",
         ),
         (

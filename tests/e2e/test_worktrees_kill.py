@@ -92,6 +92,30 @@ def killed_while_making(w):
         equal(w.git("branch", "--list", "web_x-*"), "", f"{what}: branches")
 
 
+@test
+def a_making_killed_in_the_checkout_is_cleaned_up(w):
+    """git is in the middle of the files when it dies together with envctl: a locked tree with half of them is left."""
+    prepare(w, 5)
+    began, go_on = w.base / "began", w.base / "go-on"
+    w.git("config", "filter.slow.smudge", f"touch {began}; while [ ! -e {go_on} ]; do sleep 0.02; done; cat")
+    w.write(".gitattributes", "src/2/* filter=slow\n")
+    w.commit()
+    p = w.spawn(BIN, "--headless", "--plan", "x")
+    wait_for(began.exists, "git to be at the files")
+    gits = children_of(p.pid)
+    p.kill()
+    p.wait()
+    for git in gits:
+        git.signal(signal.SIGKILL)
+    tree = w.repo / "trees/web_x/1"
+    check(tree.exists() and not (tree / "src/4").exists(), "half of the files are there")
+    go_on.touch()
+    w.envctl("--headless", "--plan", "x", rc=0)
+    equal(len(sound(w, "afterwards")), 2, "one worktree")
+    equal(w.git("-C", str(tree), "status", "--porcelain", "--untracked-files=all"), "", "nothing is missing")
+    check((tree / "src/4/4.txt").exists() and (tree / "MAIN_TASK.md").exists(), "complete and seeded")
+
+
 @test(timeout=rounds(12) * 10 + 60)
 def killed_while_removing(w):
     prepare(w)
