@@ -26,7 +26,7 @@ FAILURES = {
         ".envctl.lua:1: override[\"plan.ports\"]: ran for",
     ),
     "eats memory": ("local t = {}\nwhile true do t[#t + 1] = ('x'):rep(1000) .. #t end", ".envctl.lua:2: "),
-    "ends its process": ("return ('a'):rep(300000):find(('a?'):rep(10) .. ('b'):rep(10))", ".envctl.lua:1: ran for"),
+    "ends its process": ("return ('a'):rep(300000):find(('a?'):rep(10) .. ('b'):rep(10))", "ran for"),
     "exits": ("os.exit(0)", "os is not there for scripts"),
     "says nothing": ("local x = 1", "returns nothing"),
     "not valid UTF-8": (b"return { envctl = 1, services = { a = { command = '\xff\xfe' } } }", "is not valid UTF-8"),

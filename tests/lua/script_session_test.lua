@@ -191,6 +191,37 @@ return { envctl = 1, services = {
   })
 end
 
+-- Whatever a function gives is as if it stood there.
+function M.test_functions_instead_of_what_they_give()
+  local function text(api)
+    return 'return { envctl = 1, services = ' .. api:gsub('F%b()', function(given)
+      return 'function() return ' .. given:sub(3, -2) .. ' end'
+    end) .. ' }'
+  end
+  local function origins_of(service)
+    local out = {}
+    for field, origin in pairs(service.origin) do
+      out[field] = origin.layer .. ' ' .. origin.file .. ':' .. origin.line
+    end
+    return out
+  end
+  local expected = merge(text '{ api = { command = { "x", "y" }, port = 8100, env = { A = "1" }, ready = { log = "a" } } }')
+  for _, api in ipairs {
+    'F({ api = { command = { "x", "y" }, port = 8100, env = { A = "1" }, ready = { log = "a" } } })',
+    '{ api = F({ command = { "x", "y" }, port = 8100, env = { A = "1" }, ready = { log = "a" } }) }',
+    '{ api = { command = F({ "x", "y" }), port = F(8100), env = F({ A = "1" }), ready = F({ log = "a" }) } }',
+    '{ api = { command = { "x", "y" }, port = 8100, env = { A = F("1") }, ready = { log = F("a") } } }',
+  } do
+    local services, skipped = merge(text(api))
+    -- A function that does not give back what was there takes it out.
+    lu.assertEquals(#skipped, api:find '^F' and 1 or 0, api)
+    local service, same = services[#services], expected[#expected]
+    lu.assertEquals(origins_of(service), origins_of(same), api)
+    service.origin = same.origin
+    lu.assertEquals(service, same, api)
+  end
+end
+
 function M.test_wrong_services_after_merging()
   local function failure(text)
     local ok, e = pcall(merge, 'return { envctl = 1, services = {\n' .. text .. ' } }')
@@ -200,6 +231,16 @@ function M.test_wrong_services_after_merging()
   lu.assertEquals(failure 'api = { port = 1 }', '.envctl.lua:2: services.api: "command" is missing')
   lu.assertEquals(failure 'backend = function(base)\n base.port = "x" return base end',
     '.envctl.lua:2: services.backend.port: expected an integer 1..65535, got "x"')
+  for given, message in pairs {
+    ['5'] = 'services: expected a table of services by name, got 5',
+    ['{ 1, 2 }'] = 'services: expected a table of services by name, got a list',
+    ['{ api = 5 }'] = 'services.api: expected a table that describes the service, got 5',
+    ['{ api = { command = "x", redy = 1 } }'] = 'services.api.redy: unknown key',
+  } do
+    local ok, e = pcall(merge, 'return { envctl = 1,\n services = function() return ' .. given .. ' end }')
+    lu.assertFalse(ok)
+    lu.assertEquals(e.message, '.envctl.lua:2: ' .. message)
+  end
   lu.assertEquals(failure 'backend = {\n env = function(base) return 1 end }',
     '.envctl.lua:3: services.backend.env: expected a table of variables, got 1')
   lu.assertEquals(failure 'backend = {\n env = function(base) return base.x.y end }',
@@ -514,12 +555,18 @@ function M.test_merging_sections()
     script = "return { envctl = 1, config = { default_mode = function(base) return base .. '!' end, ports = { frontend = 2 } } }",
   }, function(session)
     session:load()
-    local lower = session:merge('config', { default_mode = 'main' }, { layers = { 'user' } })
-    lu.assertEquals(lower, { default_mode = 'main', ports = { backend = 1 } })
-    local value, origins = session:merge('config', lower, { layers = { 'script', 'local' } })
+    local value, origins = session:merge('config', { default_mode = 'main' })
     lu.assertEquals(value, { default_mode = 'main!', ports = { backend = 1, frontend = 2 } })
     lu.assertEquals(origins:of { 'config', 'default_mode' }, { layer = 'script', file = '.envctl.lua', line = 1 })
   end)
+  for section, what in pairs { config = 'settings', dependencies = 'dependencies by name' } do
+    support.with('return { envctl = 1,\n ' .. section .. ' = function() return 5 end }', function(session)
+      session:load()
+      local ok, e = pcall(session.merge, session, section, {})
+      lu.assertFalse(ok)
+      lu.assertEquals(e.message, '.envctl.lua:2: ' .. section .. ': expected a table of ' .. what .. ', got 5')
+    end)
+  end
 end
 
 return M

@@ -178,7 +178,7 @@ function M.read(session, settings)
   for id in pairs(definitions.by_id) do
     known[id] = true
   end
-  for _, id in ipairs(sorted_keys(type(all) == 'table' and all or {})) do
+  for _, id in ipairs(sorted_keys(all)) do
     local d = all[id]
     if type(d) == 'table' and not marks.is_mark(d) then
       settle(settings, id, d, origins)

@@ -132,12 +132,14 @@ local function check_services(session, ctx, out)
   end
 end
 
--- Their dependencies, read into settings that nobody uses.
-local function check_dependencies(session, ctx, out)
+-- Settings and dependencies, read into settings that nobody uses.
+local function check_settings(session, ctx, out)
   local nobody = setmetatable({ values = {}, is_set = function() end }, { __index = ctx.settings })
-  local ok, e = task.try(require('envctl.deps.scripted').read, session, nobody)
-  if not ok then
-    add(out.errors, e)
+  for _, read in ipairs { require('envctl.script.join').settings, require('envctl.deps.scripted').read } do
+    local ok, e = task.try(read, session, nobody)
+    if not ok then
+      add(out.errors, e)
+    end
   end
 end
 
@@ -157,7 +159,7 @@ function M.run(session, ctx)
   for _, w in ipairs(loaded.warnings) do
     out.warnings[#out.warnings + 1] = { code = w.code, message = w.message, hint = json.null, where = w.where }
   end
-  check_dependencies(session, ctx, out)
+  check_settings(session, ctx, out)
   check_services(session, ctx, out)
   check_points(session, out)
   check_modules(session, out)

@@ -25,13 +25,7 @@ function M.put(settings, key, value, at)
 end
 
 local function place(origins, path)
-  local at = { 'config', table.unpack(path) }
-  for n = #at, 1, -1 do
-    local origin = origins:of(table.move(at, 1, n, 1, {}))
-    if origin then
-      return origin
-    end
-  end
+  return origins:nearest { 'config', table.unpack(path) }
 end
 
 local function path_of(def, from)
@@ -50,7 +44,7 @@ end
 ---@param settings envctl.Settings
 function M.settings(session, settings)
   local values, origins = session:merge('config', {})
-  if type(values) ~= 'table' or next(values) == nil then
+  if next(values) == nil then
     return
   end
   local reader, schema = require 'envctl.config.input', require 'envctl.config.schema'

@@ -82,6 +82,18 @@ function Origins:of(path)
   return origin
 end
 
+--- The same for a value that can be missing: then what it would be a part of counts.
+---@param path (string|integer)[]
+---@return envctl.script.Origin?
+function Origins:nearest(path)
+  for n = #path, 1, -1 do
+    local origin = self:of(table.move(path, 1, n, 1, {}))
+    if origin then
+      return origin
+    end
+  end
+end
+
 --- Notes that the value at a path is from here, and so is what it is part of.
 function Origins:touch(path, origin)
   make_node(self, path, origin)
@@ -180,17 +192,21 @@ local function fresh(state, v, path)
   return out
 end
 
+local function is_map(v)
+  return type(v) == 'table' and not marks.is_list(v)
+end
+
 -- After a function: what is different is from the function, the rest from where it was.
 local function trace(state, before, after, path, origin)
   if same(before, after) then
     return
   end
-  if type(before) ~= 'table' or type(after) ~= 'table' or marks.is_list(before) or marks.is_list(after) then
+  if not is_map(before) or not is_map(after) then
     state.origins:replace(path, origin)
-    return
+    before = {}
   end
   local n = #path + 1
-  for _, t in ipairs { before, after } do
+  for _, t in ipairs { before, is_map(after) and after or {} } do
     for k in pairs(t) do
       path[n] = k
       if t == before or before[k] == nil then

@@ -8,7 +8,7 @@ local problems = require 'envctl.script.problems'
 
 local M = {}
 
-local START_MS, LAST_WORDS_MS = 20000, 80
+local START_MS, LAST_WORDS_MS = 20000, 500
 
 ---@class envctl.script.Pipe
 ---@field dead envctl.script.ChildProblem? why it answers no more

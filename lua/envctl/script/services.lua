@@ -5,7 +5,6 @@ local json = require 'envctl.util.json'
 local marks = require 'envctl.script.marks'
 local merge = require 'envctl.script.merge'
 local schema = require 'envctl.script.schema'
-local shapes = require 'envctl.script.shapes'
 local problems = require 'envctl.script.problems'
 
 local M = {}
@@ -332,7 +331,8 @@ local function changed_only(session, out, lower, merged, skipped)
     said[s.name] = true
   end
   for _, entry in ipairs(session.entries) do
-    for name, v in pairs(entry.data and entry.data.services or {}) do
+    local own = entry.data and entry.data.services or {}
+    for name, v in pairs(marks.is_mark(own) and {} or own) do
       if not lower[name] and not (merged and merged[name]) and not marks.is_unset(v) and not said[name] then
         local file, line = session:place(entry, { 'services', name })
         local where = text_of { file = file, line = line }
@@ -345,15 +345,7 @@ local function changed_only(session, out, lower, merged, skipped)
   end
 end
 
-local function check_result(name, svc, origins, dirty)
-  -- What is only put together from checked layers is right.
-  local opts = { marks = true, path = { 'services', name } }
-  for _, p in ipairs(dirty and schema.check(shapes.service, svc, opts) or {}) do
-    local at = origins:of(p.path) or origins:of { 'services', name, p.path[3] } or origins:of { 'services', name }
-    error(problems.new {
-      file = at and at.file, line = at and at.line, path = p.path, message = p.message, hint = p.hint,
-    }, 0)
-  end
+local function check_command(name, svc, origins)
   if svc.command == nil then
     local at = origins:of { 'services', name }
     error(problems.new {
@@ -440,22 +432,19 @@ function M.merge(session, project, lower_list)
   for _, s in ipairs(project.skipped or {}) do
     known[s.name] = true
   end
-  local origins, called = merge.origins(), {}
+  local origins = merge.origins()
   local below = override_detection(session, project, lower_map, origins)
   local merged = session:merge('services', below, {
     origins = origins,
     filter = only_real(below, known),
-    on_call = function(path)
-      called[path[2] or '*'] = true
-    end,
     keep = function(path)
       return path[3] == 'enable_if'
     end,
-  }) or {}
+  })
   local services, skipped, found = {}, {}, {}
   for _, name in ipairs(order_of(lower_list, merged)) do
     local svc = merged[name]
-    check_result(name, svc, origins, called[name] or called['*'])
+    check_command(name, svc, origins)
     local why = excluded(session, name, svc, origins, project)
     if why then
       skipped[#skipped + 1] = { name = name, reason = why, enabled = false }

@@ -367,14 +367,10 @@ local function plain_section(self, key)
   return without_functions(merged or {})
 end
 
-function Session:source(entry, path)
-  local data = entry.data
-  for _, key in ipairs(path) do
-    data = type(data) == 'table' and data[key] or nil
-  end
+local function source_of(self, entry, section)
   return {
     layer = entry.layer,
-    data = data,
+    data = entry.data and entry.data[section],
     marked = entry.marked,
     at = function(at)
       return self:place(entry, at)
@@ -513,55 +509,58 @@ function Session:command_list()
 end
 
 ---@class envctl.script.MergeParts
----@field layers string[]? only these
 ---@field origins envctl.script.Origins? go on with these
 ---@field keep (fun(path: (string|integer)[]): boolean)? a function at this path is a value of its own
 ---@field filter (fun(data: any): any)? takes parts of a layer's data out
----@field on_call (fun(path: (string|integer)[]))? told before a function is called
 
---- Puts the scripts' values of one section on top of a lower value: session:merge('config', bundled, {layers = {'user'}}).
----@param path (string|integer)[]|string section, or path
----@param lower any
+-- Layers were checked when they were loaded; what their functions gave was not.
+local function check_given(section, value, origins)
+  local shape = require('envctl.script.points').shape().fields[section]
+  local found = require('envctl.script.schema').check(shape, value, { marks = true, path = { section } })[1]
+  if found then
+    local at = origins:nearest(found.path) or {}
+    error(problems.new {
+      file = at.file, line = at.line, path = found.path, message = found.message, hint = found.hint,
+    }, 0)
+  end
+end
+
+--- Puts the scripts' values of one section on top of a lower value. Raises script_invalid for what their functions give and cannot
+--- be. Awaits.
+---@param section string such as services
+---@param lower table<string, any>
 ---@param opts? envctl.script.MergeParts
----@return any value, envctl.script.Origins origins
-function Session:merge(path, lower, opts)
+---@return table<string, any> value, envctl.script.Origins origins
+function Session:merge(section, lower, opts)
   opts = opts or {}
-  path = type(path) == 'string' and { path } or path
-  local wanted
-  if opts.layers then
-    wanted = {}
-    for _, layer in ipairs(opts.layers) do
-      wanted[layer] = true
-    end
-  end
-  local sources, by_source = {}, {}
-  for _, entry in ipairs(self.entries) do
-    if not wanted or wanted[entry.layer] then
-      local source = self:source(entry, path)
-      if opts.filter then
-        source.data = opts.filter(source.data)
-        if type(source.data) == 'table' then -- it can be a new table, that nobody looked at
-          entry.marked[source.data] = true
-        end
+  local sources, by_layer, called = {}, {}, false
+  for i, entry in ipairs(self.entries) do
+    local source = source_of(self, entry, section)
+    if opts.filter then
+      source.data = opts.filter(source.data)
+      if type(source.data) == 'table' then -- it can be a new table, that nobody looked at
+        entry.marked[source.data] = true
       end
-      sources[#sources + 1] = source
-      by_source[source.layer] = entry
     end
+    sources[i], by_layer[source.layer] = source, entry
   end
-  return require('envctl.script.merge').merge(lower, sources, {
-    path = path,
+  local value, origins = require('envctl.script.merge').merge(lower, sources, {
+    path = { section },
     origins = opts.origins,
     keep = opts.keep,
     call = function(fn, base, at, origin)
-      if opts.on_call then
-        opts.on_call(at)
-      end
+      called = true
       local fallback = { file = origin.file, line = origin.line, path = table.move(at, 1, #at, 1, {}) }
       return self:ask({ op = 'call', fn = fn.id, args = { base == nil and json.null or base }, n = 1, path = at }, {
-        entry = by_source[origin.layer], fallback = fallback,
+        entry = by_layer[origin.layer], fallback = fallback,
       })
     end,
   })
+  value = value == nil and {} or value
+  if called then
+    check_given(section, value, origins)
+  end
+  return value, origins
 end
 
 --- Services of a project with the scripts' on top. See envctl.script.services.
