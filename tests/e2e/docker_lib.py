@@ -1,9 +1,11 @@
-"""A docker daemon of the test's own, with private directories, and small images made from the programs of this machine."""
+"""A docker daemon, or a podman, of the test's own, with private directories, and small images made from the programs of this
+machine."""
 
 import contextlib
 import io
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -194,6 +196,72 @@ def daemon(w, *options):
         yield docker
     finally:
         docker.close()
+
+
+class Podman:
+    """Podman with everything below one directory, and a network of its own. Calling it runs the podman command."""
+
+    def __init__(self, top):
+        self.top, self.bridge = top, f"br{os.getpid()}"
+        (top / "net").mkdir()
+        # Only what this test may raise: a podman of root would raise the limits of its containers as far as it goes.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        (top / "storage.conf").write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{top}/data"\nrunroot = "{top}/run"\n')
+        (top / "containers.conf").write_text(
+            f'[containers]\ndefault_ulimits = ["nofile={soft}:{hard}", "nproc=4096:4096"]\n'
+            f'log_driver = "k8s-file"\n'
+            f'[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\ntmp_dir = "{top}/tmp"\n'
+            f'static_dir = "{top}/data/libpod"\nvolume_path = "{top}/volumes"\n'
+            f'[network]\nnetwork_config_dir = "{top}/net"\n'
+        )
+        self.own = {"CONTAINERS_STORAGE_CONF": f"{top}/storage.conf", "CONTAINERS_CONF": f"{top}/containers.conf"}
+        self.env = {**os.environ, **self.own, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+
+    def __call__(self, *args, input=None, timeout=120):
+        return subprocess.run(["podman", *args], env=self.env, input=input, capture_output=True, timeout=timeout)
+
+    def prepare(self):
+        subnet = f"10.214.{os.getpid() % 200 + 20}.0/24"
+        made = self("network", "create", "--disable-dns", "--subnet", subnet, "own")
+        if made.returncode:
+            raise Skipped(f"no containers can run here (podman network create: {made.stderr.decode().strip()[-300:]})")
+        # Not every podman can be told the name of the bridge, and another test may look for a free one at the same moment.
+        name = self("network", "inspect", "--format", "{{.NetworkInterface}}", "own").stdout.decode().strip()
+        for path in (self.top / "net").glob("own.*"):
+            path.write_text(path.read_text().replace(f'"{name}"', f'"{self.bridge}"'))
+        with open(self.top / "containers.conf", "a") as conf:
+            conf.write('default_network = "own"\n')
+
+    def monitors(self):
+        """What watches the containers of this podman, and outlives them for a moment to clean up."""
+        top = str(self.top).encode()
+        return [p for p in all_pids() if top in read_bytes(f"/proc/{p}/cmdline")]
+
+    def close(self):
+        self("rm", "-f", "-t", "0", "--all", "--volumes")
+        wait_for(lambda: not self.monitors(), "podman to clean up", timeout=30)
+        self("network", "rm", "-f", "own")
+        subprocess.run(["ip", "link", "del", self.bridge], env=self.env, capture_output=True)
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if f"{self.top}/" in line]
+        for mount in sorted(mounts, reverse=True):
+            subprocess.run(["umount", mount], capture_output=True)
+        shutil.rmtree(self.top, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def podman(w):
+    """A podman; w's environment points to it, and to no docker daemon. Where it cannot run, the test is skipped, and says why."""
+    if os.geteuid() != 0:
+        raise Skipped("no containers can run here (podman needs root for this)")
+    if not shutil.which("podman"):
+        raise Skipped("no containers can run here (there is no podman)")
+    engine = Podman(Path(tempfile.mkdtemp(prefix="e2e-podman-")))
+    try:
+        engine.prepare()
+        w.env.update(engine.own)
+        yield engine
+    finally:
+        engine.close()
 
 
 def supabase_images(docker, folder):

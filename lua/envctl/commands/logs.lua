@@ -228,10 +228,9 @@ local function copy_of_daemon(ctx, record, query, following)
       hint = 'run: docker logs --follow ' .. record.container_name,
     })
   end
-  local env = sys.environ()
-  env.DOCKER_HOST = record.docker_host
+  local engine = require('envctl.deps.engine').of(record, sys.environ())
   local ok, e = require('envctl.task').try(require('envctl.deps.docker').keep_log, {
-    base_env = env, container_id = record.container_id, log_path = record.log_path,
+    engine = engine, container_id = record.container_id, log_path = record.log_path,
   }, not query.pattern and query.tail or nil, query.since)
   if not ok then
     ctx.out.note('envctl: ' .. record.name .. ': ' .. e.message .. '; this is what is known of its log')

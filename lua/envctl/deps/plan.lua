@@ -169,7 +169,7 @@ end
 
 local function run_by(entry, chosen)
   entry.bin = chosen.bin or json.null
-  entry.image = chosen.image or json.null
+  entry.engine, entry.image = chosen.engine, chosen.image or json.null
   entry.command = json.null
   entry.program = chosen.program or json.null
   entry.run_as = chosen.user and chosen.user.name or json.null

@@ -60,8 +60,8 @@ local PROCESS = {
 }
 for _, name in ipairs {
   'name', 'project', 'service', 'type', 'mode', 'cwd', 'log_path', 'marker', 'cgroup', 'url', 'run_id', 'plan_digest',
-  'unhealthy', 'id', 'provider', 'scope', 'data_dir', 'container_id', 'container_name', 'docker_host', 'image',
-  'password_file', 'status',
+  'unhealthy', 'id', 'provider', 'scope', 'data_dir', 'container_id', 'container_name', 'docker_host', 'engine',
+  'image', 'password_file', 'status',
 } do
   PROCESS[name] = text
 end
