@@ -11,9 +11,10 @@ import signal
 import subprocess
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
-from lib import TOP, Failed, Proc, Skipped, all_pids, read_bytes, wait_for
+from lib import BIN, TOP, Failed, Proc, Skipped, all_pids, check, contains, equal, read_bytes, wait_for
 
 POSTGRES = "/usr/lib/postgresql/15"
 
@@ -262,6 +263,50 @@ def podman(w):
         yield engine
     finally:
         engine.close()
+
+
+def log_of_a_container(w, engine, part):
+    """What a container says is shown, filtered and followed, also after it was started again. Redis is the one that says it."""
+    path, logs = Path(part["log_path"]), ("logs", "--service", "redis")
+
+    def say(text):
+        done = engine("exec", part["container_id"], "sh", "-c", f"{{ echo {text}; }} >/proc/1/fd/1")
+        equal(done.returncode, 0, done.stderr.decode())
+
+    def said(*args):
+        return w.envctl(*logs, "--json", *args, rc=0).json()["services"][0]["tail_lines"]
+
+    contains("\n".join(said()), "Ready to accept connections", "its lines")
+    say("a word; echo a number; echo another word")
+    wait_for(lambda: "another word" in said(), "a line to come")
+    equal(said("--grep", "word$"), ["a word", "another word"], "what matches")
+    equal(said("--grep", "word$", "--tail", "1"), ["another word"], "the last that matches")
+    equal(said("--tail", "2"), ["a number", "another word"], "the last ones")
+    # Engines keep whole seconds apart for certain.
+    second = int(time.time()) + 1
+    wait_for(lambda: time.time() > second + 1, "the next second")
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+    equal(said("--since", since), [], "nothing since then")
+    say("news")
+    wait_for(lambda: said("--since", since) == ["news"], "what came since then")
+    check(not path.exists(), "reading has written nothing")
+    out = w.base / "followed.txt"
+    with open(out, "wb") as f:
+        p = w.spawn(BIN, *logs, "--follow", "--tail", "2", stdout=f, stderr=subprocess.STDOUT)
+    wait_for(lambda: "news" in out.read_text(), "what was there")
+    say("more")
+    wait_for(lambda: "more\n" in out.read_text(), "what comes")
+    w.envctl("stop", "--headless", rc=0, timeout=60)
+    contains(path.read_text(), "another word", "what it has said stays with its run")
+    w.envctl("start", "--headless", rc=0, timeout=150)
+    say("and more")
+    wait_for(lambda: "and more\n" in out.read_text(), "what comes after it was started again")
+    p.send_signal(signal.SIGINT)
+    equal(p.wait(timeout=30), 2, "interrupted")
+    lines = out.read_text().splitlines()
+    equal([n for n in lines if n in ("a number", "another word", "news", "more", "and more")],
+          ["another word", "news", "more", "and more"], "each once")
+    check("news" not in said("--grep", "word|news|more") and "and more" in said(), "a start is a log of its own")
 
 
 def supabase_images(docker, folder):

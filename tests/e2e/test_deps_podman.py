@@ -5,7 +5,7 @@ import os
 import signal
 
 from deps import Data, argvs, components, configure, files_with, get
-from docker_lib import images, podman
+from docker_lib import images, log_of_a_container, podman
 from lib import Skipped, check, contains, equal, listens, main, test, wait_for
 
 
@@ -58,6 +58,7 @@ def in_containers(w):
         # Somebody kills one; the next start brings it back with its data.
         engine("kill", parts["postgres"]["container_id"])
         wait_for(lambda: components(w.state()["state"])["postgres"]["live"] is False, "the truth")
+        wait_for(lambda: "database system is ready" in w.envctl("errors").out, "what it said last")
         w.envctl("start", "--headless", rc=0, timeout=150)
         equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
         # A killed keeper: adopted by the next one.
@@ -84,6 +85,15 @@ def in_containers(w):
         configure(w, postgres=False, ENVCTL_REDIS_IMAGE="registry.invalid/none:1", ENVCTL_REDIS_PROVIDER="docker")
         failed = w.envctl("start", "--headless", "--json", rc=1, timeout=150).json()["error"]
         equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
+
+
+@test(timeout=180)
+def what_a_container_says(w):
+    with without_docker(w), podman(w) as engine:
+        images(engine)
+        configure(w, postgres=False, ENVCTL_REDIS_IMAGE="redis:test", ENVCTL_REDIS_PROVIDER="docker")
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        log_of_a_container(w, engine, components(w.saved_state())["redis"])
 
 
 @test

@@ -13,6 +13,7 @@ local readiness = require 'envctl.keeper.readiness'
 local M = {}
 
 local PING_MS, LOOK_MS, CHANGE_MS, PULL_MS = 3000, 10000, 60000, 600000
+local KEPT_LINES = 10000
 
 -- The password becomes a file inside of the container: arguments can be read by everybody on the host.
 local REDIS_START = [[umask 077
@@ -89,11 +90,14 @@ end
 ---@param engine envctl.deps.Engine
 ---@param args string[]
 ---@param timeout_ms integer?
+---@param out {log: string?, each: fun(chunk: string)?}? where its output goes instead, see envctl.deps.tool
 ---@return envctl.deps.Result
-function M.run(engine, args, timeout_ms, log)
+function M.run(engine, args, timeout_ms, out)
   local argv = table.move(args, 1, #args, 2, { client(engine) })
   local env = require('envctl.keeper.child_env').clean(engine.env)
-  local result = tool.run { argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS, log = log }
+  local result = tool.run {
+    argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS, log = out and out.log, each = out and out.each,
+  }
   if result.code ~= 0 then
     -- What a program inside of a container says is not about the daemon.
     local e = args[1] ~= 'exec' and args[1] ~= 'logs' and unavailable(engine, result.out, result.timed_out)
@@ -104,8 +108,10 @@ function M.run(engine, args, timeout_ms, log)
   return result
 end
 
--- A daemon that accepts and says nothing is told apart here, before anything waits for long. Podman has none.
-local function ping(engine)
+--- A daemon that accepts and says nothing is told apart here, before anything waits for long. Podman has none. Awaits; raises
+--- docker_unavailable.
+---@param engine envctl.deps.Engine
+function M.ping(engine)
   if engine.name == 'docker' then
     M.run(engine, { 'version', '--format', '{{.Server.Version}}' }, PING_MS)
   end
@@ -300,7 +306,7 @@ end
 function M.bring_up(d)
   local container = container_of(d)
   local digest = hash.sha256(d.plan.plan_digest .. '\0' .. json.encode_line(container.env)):sub(1, 16)
-  ping(d.engine)
+  M.ping(d.engine)
   local image, id = pull(d), nil
   for _, found in ipairs(list(d.engine, 'container', d.world.paths, own_labels(d.project.name, d.id))) do
     local there = M.inspect(d.engine, found)
@@ -393,23 +399,19 @@ function M.usable(d)
   return USABLE[d.plan.ready.kind](d)
 end
 
---- Copies a container's output into its log file. Awaits; raises docker_unavailable.
----@param d {engine: table, container_id: string, log_path: string}
----@param lines integer? at most so many from the end; nil: all
----@param since integer? wall clock, ms
-function M.keep_log(d, lines, since)
-  local args = { 'logs', '--tail', lines and ('%d'):format(lines) or 'all' }
-  if since then
-    table.move({ '--since', ('%d'):format(since // 1000) }, 1, 2, #args + 1, args)
-  end
-  args[#args + 1] = d.container_id
-  ping(d.engine)
-  local fresh = d.log_path .. '.new'
+--- Copies the end of a container's output into its log file, where it stays when the container is gone. Awaits; raises
+--- docker_unavailable.
+---@param engine envctl.deps.Engine
+---@param record {container_id: string, log_path: string, log_since: integer?}
+function M.keep_log(engine, record)
+  local since = ('%d'):format((record.log_since or 0) // 1000)
+  local args = { 'logs', '--tail', ('%d'):format(KEPT_LINES), '--since', since, record.container_id }
+  local fresh = record.log_path .. '.new'
   fs.unlink(fresh)
-  if M.run(d.engine, args, nil, fresh).code == 0 then
-    err.check(fs.rename(fresh, d.log_path), nil, nil, 'io_error')
+  if M.run(engine, args, nil, { log = fresh }).code == 0 then
+    err.check(fs.rename(fresh, record.log_path), nil, nil, 'io_error')
   else
-    fs.unlink(fresh) -- what docker complains about is no log
+    fs.unlink(fresh) -- what the engine complains about is no log
   end
 end
 
@@ -421,7 +423,7 @@ end
 function M.stop(engine, record, on_phase)
   local out = { name = record.name, was_alive = false, killed = false, stopped = false }
   local ok, e = require('envctl.task').try(function()
-    ping(engine)
+    M.ping(engine)
     local there = M.inspect(engine, record.container_id)
     if there and there.running then
       out.was_alive = true
@@ -430,6 +432,9 @@ function M.stop(engine, record, on_phase)
       there = M.inspect(engine, record.container_id)
     end
     out.stopped = not (there and there.running)
+    if there then
+      M.keep_log(engine, record)
+    end
   end)
   if not ok and record.identity and procfs.alive(record.identity) == false then
     out.stopped = true -- no daemon to ask, but its process is gone for certain
@@ -444,7 +449,7 @@ end
 
 local function remove_from(engine, paths, project, id)
   local labels, removed = project and own_labels(project, id) or {}, false
-  ping(engine)
+  M.ping(engine)
   for _, container in ipairs(list(engine, 'container', paths, labels)) do
     removed = M.run(engine, { 'rm', '-f', container }, CHANGE_MS).code == 0 or removed
   end
@@ -475,7 +480,7 @@ end
 function M.sweep(env, paths)
   for _, engine in ipairs(engines.all(env)) do
     require('envctl.task').try(function()
-      ping(engine)
+      M.ping(engine)
       for _, id in ipairs(list(engine, 'container', paths, {})) do
         local there = M.inspect(engine, id)
         if there and there.running then

@@ -302,7 +302,7 @@ end
 
 local function container_failed(d, why)
   local docker, seconds = d.server, d.plan.ready.timeout_ms / 1000
-  task.try(docker.keep_log, d, 200)
+  task.try(docker.keep_log, d.engine, d.record)
   local world_mod = require 'envctl.keeper.world'
   local tail = world_mod.log_tail(d.log_path, 0, 8)
   local there = docker.inspect(d.engine, d.container_id)
@@ -312,6 +312,22 @@ local function container_failed(d, why)
     where = d.short, hint = world_mod.log_hint(tail, d.log_path),
     data = { dependency = d.id, log_path = d.log_path, log_tail = json.array(tail) },
   })
+end
+
+--- Watches the process of a container. When it ends, the end of its log is there before anything is said about it.
+---@param world table
+---@param svc table
+---@param engine envctl.deps.Engine
+---@return envctl.Handle?
+function M.watch_container(world, svc, engine)
+  return (proc.watch(svc.record.identity, function()
+    task.spawn(function()
+      if not svc.ending then
+        task.try(require('envctl.deps.docker').keep_log, engine, svc.record)
+      end
+      world:on_leader_exit(svc, nil, nil)
+    end)
+  end))
 end
 
 -- A container instead of a process: found or made, recorded by its id and by the process that it is on this machine.
@@ -328,6 +344,7 @@ local function bring_up(op, d)
   record.engine, record.docker_host = d.engine.name, op.base_env.DOCKER_HOST
   record.identity = there.running and procfs.identity(there.pid) or nil
   record.pid = record.identity and record.identity.pid or nil
+  record.log_since = d.started_after and d.started_after * 1000
   record.started_at = sys.wall_ms() / 1000
   local svc = { record = record, started_mono = began, log_start = 0, dependency = true }
   d.svc = svc
@@ -338,11 +355,7 @@ local function bring_up(op, d)
   world:emit('requirements.start', record, {
     container = there.id, port = record.final, provider = 'docker', engine = record.engine,
   })
-  if record.identity then
-    svc.watch = proc.watch(record.identity, function()
-      world:on_leader_exit(svc, nil, nil)
-    end)
-  end
+  svc.watch = record.identity and M.watch_container(world, svc, d.engine)
   local deadline, wait, why = began + d.plan.ready.timeout_ms, 50, nil
   while not svc.exited and sys.mono_ms() < deadline do
     local ok

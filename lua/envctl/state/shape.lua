@@ -54,7 +54,7 @@ local PROCESS = {
   exit = record { code = integer(0, 255), signal = text, at = text },
   requested_port = port, actual_port = port, final = port,
   listener_pids = list_of(pid), listener_inodes = list_of(count),
-  restarts = count, ready_ms = count, stop_timeout_ms = count, started_at = number,
+  restarts = count, ready_ms = count, stop_timeout_ms = count, started_at = number, log_since = count,
   critical = flag, success = flag, enabled = flag,
   plan = object, stop = object, access = object, ports = object,
 }
