@@ -88,6 +88,36 @@ def what_a_container_says(w):
 
 
 @test(timeout=180)
+def a_container_on_another_port(w):
+    """ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY: it stays where it is, or is made anew on its volume."""
+    with Data(w), daemon(w) as docker:
+        images(docker)
+        keys = {"postgres": False, "ENVCTL_REDIS_IMAGE": "redis:test", "ENVCTL_REDIS_PROVIDER": "docker"}
+        policy = "ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY"
+
+        def started():
+            w.envctl("start", "--headless", rc=0, timeout=150)
+            part = components(w.saved_state())["redis"]
+            return part["final"] - w.port, part["container_id"], get(backend_url(w), "/incr")
+
+        configure(w, **keys)
+        first = started()
+        equal((first[0], first[2]), (60, "1"), "where it begins")
+        configure(w, REDIS_PORT=w.port + 65, **{policy: "adopt_existing"}, **keys)
+        plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]["dependencies"][0]
+        equal((plan["port"] - w.port, plan["action"]), (60, "keep"), "what runs stays where it is")
+        contains(plan["why"], "a container that is there stays on its port", "said")
+        w.stop_all()
+        equal(started(), (60, first[1], "2"), "and what is there stays as well")
+        w.stop_all()
+        configure(w, REDIS_PORT=w.port + 65, **keys)
+        moved = started()
+        equal((moved[0], moved[2]), (65, "3"), "made anew where it is planned, on its volume")
+        check(moved[1] != first[1], "another container")
+        equal(containers(docker, "-a"), [moved[1]], "the old one is gone")
+
+
+@test(timeout=180)
 def a_daemon_that_is_killed(w):
     """The containers live on (live-restore). What can be known is said, and nothing is started twice."""
     with Data(w), daemon(w) as docker:

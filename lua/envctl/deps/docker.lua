@@ -319,6 +319,7 @@ function M.bring_up(d)
   end
   id = id or create(d, container, image, digest)
   d.container_id = id
+  require('envctl.deps.places').note_container(d.dir, d.plan.ports)
   local there = M.inspect(d.engine, id)
   if not there or not there.running then
     d.release_ports()

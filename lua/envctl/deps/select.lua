@@ -318,11 +318,27 @@ local function budget_ms(id, settings)
   return seconds and seconds > 0 and math.floor(seconds * 1000) or nil
 end
 
+-- The ports of containers that are there, by the names of their projects' directories, where they are to stay
+-- (ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY). A port that somebody fixed is no less fixed for that.
+local function adopted_ports(found, def, settings, context)
+  if found.provider ~= 'docker' or found.fixed
+      or settings:get 'ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY' ~= 'adopt_existing' then
+    return nil
+  end
+  local out = {}
+  for _, dir in ipairs(context.dirs(def.id)) do
+    out[dir:match '([^/]+)/[^/]+$'] = require('envctl.deps.places').container_ports(dir)
+  end
+  found.why = found.why .. '; a container that is there stays on its port'
+  return out
+end
+
 -- What a definition says about every way to run it.
-local function complete(found, def, settings, extra)
+local function complete(found, def, settings, extra, context)
   local id = def.id
   local ours = found.provider == 'native' or found.provider == 'docker' or def.described ~= nil
   found.fixed = fixed_port(id, settings)
+  found.adopted = adopted_ports(found, def, settings, context)
   local scoped = ours and found.provider ~= 'external' and not def.parts
   found.scope = scoped and settings:get(key_of(id, 'SCOPE')) or 'isolated'
   found.ready_ms = budget_ms(id, settings)
@@ -397,7 +413,7 @@ function M.gather(ctx, facts, flags, extra)
     if found then
       kept[#kept + 1] = id
       found.base, found.required = base, strict
-      complete(found, def, settings, extra)
+      complete(found, def, settings, extra, context)
       -- Only what has no data yet is seeded, from the data of the main working tree.
       found.seed = flags.seed_requirements_from_base == true and facts.mode == 'trees' and found.provider == 'native'
         and found.scope == 'isolated' and not def.described and 'Main' or nil
