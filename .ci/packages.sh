@@ -17,7 +17,7 @@ run=(python3:python3 nodejs:node npm:npm curl:curl)
 test=(clang:clang libclang-rt-dev clang-format:clang-format clang-tidy:clang-tidy cppcheck:cppcheck lua-check:luacheck
   shellcheck:shellcheck libcmocka-dev lua-unit strace:strace tmux:tmux libvterm-dev ccache:ccache util-linux:setpriv iproute2:ip
   zsh:zsh fish:fish redis-server:redis-server redis-tools:redis-cli postgresql python3-psycopg2 python3-redis docker.io:dockerd
-  python3-venv python3-fastapi python3-uvicorn python3-flask python3-django)
+  podman:podman python3-venv python3-fastapi python3-uvicorn python3-flask python3-django)
 
 section() {
   case $1 in

@@ -1,17 +1,20 @@
-"""A docker daemon of the test's own, with private directories, and small images made from the programs of this machine."""
+"""A docker daemon, or a podman, of the test's own, with private directories, and small images made from the programs of this
+machine."""
 
 import contextlib
 import io
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
-from lib import TOP, Failed, Proc, Skipped, all_pids, read_bytes, wait_for
+from lib import BIN, TOP, Failed, Proc, Skipped, all_pids, check, contains, equal, read_bytes, wait_for
 
 POSTGRES = "/usr/lib/postgresql/15"
 
@@ -194,6 +197,116 @@ def daemon(w, *options):
         yield docker
     finally:
         docker.close()
+
+
+class Podman:
+    """Podman with everything below one directory, and a network of its own. Calling it runs the podman command."""
+
+    def __init__(self, top):
+        self.top, self.bridge = top, f"br{os.getpid()}"
+        (top / "net").mkdir()
+        # Only what this test may raise: a podman of root would raise the limits of its containers as far as it goes.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        (top / "storage.conf").write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{top}/data"\nrunroot = "{top}/run"\n')
+        (top / "containers.conf").write_text(
+            f'[containers]\ndefault_ulimits = ["nofile={soft}:{hard}", "nproc=4096:4096"]\n'
+            f'log_driver = "k8s-file"\n'
+            f'[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\ntmp_dir = "{top}/tmp"\n'
+            f'static_dir = "{top}/data/libpod"\nvolume_path = "{top}/volumes"\n'
+            f'[network]\nnetwork_config_dir = "{top}/net"\n'
+        )
+        self.own = {"CONTAINERS_STORAGE_CONF": f"{top}/storage.conf", "CONTAINERS_CONF": f"{top}/containers.conf"}
+        self.env = {**os.environ, **self.own, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+
+    def __call__(self, *args, input=None, timeout=120):
+        return subprocess.run(["podman", *args], env=self.env, input=input, capture_output=True, timeout=timeout)
+
+    def prepare(self):
+        subnet = f"10.214.{os.getpid() % 200 + 20}.0/24"
+        made = self("network", "create", "--disable-dns", "--subnet", subnet, "own")
+        if made.returncode:
+            raise Skipped(f"no containers can run here (podman network create: {made.stderr.decode().strip()[-300:]})")
+        # Not every podman can be told the name of the bridge, and another test may look for a free one at the same moment.
+        name = self("network", "inspect", "--format", "{{.NetworkInterface}}", "own").stdout.decode().strip()
+        for path in (self.top / "net").glob("own.*"):
+            path.write_text(path.read_text().replace(f'"{name}"', f'"{self.bridge}"'))
+        with open(self.top / "containers.conf", "a") as conf:
+            conf.write('default_network = "own"\n')
+
+    def monitors(self):
+        """What watches the containers of this podman, and outlives them for a moment to clean up."""
+        top = str(self.top).encode()
+        return [p for p in all_pids() if top in read_bytes(f"/proc/{p}/cmdline")]
+
+    def close(self):
+        self("rm", "-f", "-t", "0", "--all", "--volumes")
+        wait_for(lambda: not self.monitors(), "podman to clean up", timeout=30)
+        self("network", "rm", "-f", "own")
+        subprocess.run(["ip", "link", "del", self.bridge], env=self.env, capture_output=True)
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if f"{self.top}/" in line]
+        for mount in sorted(mounts, reverse=True):
+            subprocess.run(["umount", mount], capture_output=True)
+        shutil.rmtree(self.top, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def podman(w):
+    """A podman; w's environment points to it, and to no docker daemon. Where it cannot run, the test is skipped, and says why."""
+    if os.geteuid() != 0:
+        raise Skipped("no containers can run here (podman needs root for this)")
+    if not shutil.which("podman"):
+        raise Skipped("no containers can run here (there is no podman)")
+    engine = Podman(Path(tempfile.mkdtemp(prefix="e2e-podman-")))
+    try:
+        engine.prepare()
+        w.env.update(engine.own)
+        yield engine
+    finally:
+        engine.close()
+
+
+def log_of_a_container(w, engine, part):
+    """What a container says is shown, filtered and followed, also after it was started again. Redis is the one that says it."""
+    path, logs = Path(part["log_path"]), ("logs", "--service", "redis")
+
+    def say(text):
+        done = engine("exec", part["container_id"], "sh", "-c", f"{{ echo {text}; }} >/proc/1/fd/1")
+        equal(done.returncode, 0, done.stderr.decode())
+
+    def said(*args):
+        return w.envctl(*logs, "--json", *args, rc=0).json()["services"][0]["tail_lines"]
+
+    contains("\n".join(said()), "Ready to accept connections", "its lines")
+    say("a word; echo a number; echo another word")
+    wait_for(lambda: "another word" in said(), "a line to come")
+    equal(said("--grep", "word$"), ["a word", "another word"], "what matches")
+    equal(said("--grep", "word$", "--tail", "1"), ["another word"], "the last that matches")
+    equal(said("--tail", "2"), ["a number", "another word"], "the last ones")
+    # Engines keep whole seconds apart for certain.
+    second = int(time.time()) + 1
+    wait_for(lambda: time.time() > second + 1, "the next second")
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+    equal(said("--since", since), [], "nothing since then")
+    say("news")
+    wait_for(lambda: said("--since", since) == ["news"], "what came since then")
+    check(not path.exists(), "reading has written nothing")
+    out = w.base / "followed.txt"
+    with open(out, "wb") as f:
+        p = w.spawn(BIN, *logs, "--follow", "--tail", "2", stdout=f, stderr=subprocess.STDOUT)
+    wait_for(lambda: "news" in out.read_text(), "what was there")
+    say("more")
+    wait_for(lambda: "more\n" in out.read_text(), "what comes")
+    w.envctl("stop", "--headless", rc=0, timeout=60)
+    contains(path.read_text(), "another word", "what it has said stays with its run")
+    w.envctl("start", "--headless", rc=0, timeout=150)
+    say("and more")
+    wait_for(lambda: "and more\n" in out.read_text(), "what comes after it was started again")
+    p.send_signal(signal.SIGINT)
+    equal(p.wait(timeout=30), 2, "interrupted")
+    lines = out.read_text().splitlines()
+    equal([n for n in lines if n in ("a number", "another word", "news", "more", "and more")],
+          ["another word", "news", "more", "and more"], "each once")
+    check("news" not in said("--grep", "word|news|more") and "and more" in said(), "a start is a log of its own")
 
 
 def supabase_images(docker, folder):

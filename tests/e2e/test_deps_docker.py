@@ -10,7 +10,7 @@ import signal
 import socket
 
 from deps import Data, argvs, components, configure, files_with, get
-from docker_lib import daemon, images, supabase_images
+from docker_lib import daemon, images, log_of_a_container, supabase_images
 from lib import BIN, PYTHON, SVC, Proc, Skipped, check, contains, equal, listens, main, test, wait_for
 
 
@@ -37,11 +37,6 @@ def in_containers(w):
         parts = components(w.saved_state())
         equal(get(backend_url(w), "/put?kept"), "ok", "put")
         equal(get(backend_url(w), "/incr"), "1", "counter")
-        shown = w.envctl("logs", "--service", "redis", "--json", rc=0).json()["services"]
-        equal([s["name"] for s in shown], ["Main Redis"], "a log that the daemon has")
-        contains("\n".join(shown[0]["tail_lines"]), "Ready to accept connections", "its lines")
-        equal(w.envctl("logs", "--service", "redis", "--logs-follow", "--json", rc=1).json()["error"]["code"], "not_supported",
-              "following it")
         ids = {parts[i]["container_id"] for i in parts}
         for id in ids:
             published = docker("port", id).stdout.decode()
@@ -54,6 +49,7 @@ def in_containers(w):
         # Somebody kills one; the next start brings it back with its data.
         docker("kill", parts["postgres"]["container_id"])
         wait_for(lambda: components(w.state()["state"])["postgres"]["live"] is False, "the truth")
+        wait_for(lambda: "database system is ready" in w.envctl("errors").out, "what it said last")
         w.envctl("start", "--headless", rc=0, timeout=150)
         equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
         # A killed keeper: adopted by the next one.
@@ -80,6 +76,45 @@ def in_containers(w):
         configure(w, postgres=False, ENVCTL_REDIS_IMAGE="registry.invalid/none:1")
         failed = w.envctl("start", "--headless", "--json", rc=1, timeout=150).json()["error"]
         equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
+
+
+@test(timeout=180)
+def what_a_container_says(w):
+    with Data(w), daemon(w) as docker:
+        images(docker)
+        configure(w, postgres=False, ENVCTL_REDIS_IMAGE="redis:test", ENVCTL_REDIS_PROVIDER="docker")
+        w.envctl("start", "--headless", rc=0, timeout=150)
+        log_of_a_container(w, docker, components(w.saved_state())["redis"])
+
+
+@test(timeout=180)
+def a_container_on_another_port(w):
+    """ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY: it stays where it is, or is made anew on its volume."""
+    with Data(w), daemon(w) as docker:
+        images(docker)
+        keys = {"postgres": False, "ENVCTL_REDIS_IMAGE": "redis:test", "ENVCTL_REDIS_PROVIDER": "docker"}
+        policy = "ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY"
+
+        def started():
+            w.envctl("start", "--headless", rc=0, timeout=150)
+            part = components(w.saved_state())["redis"]
+            return part["final"] - w.port, part["container_id"], get(backend_url(w), "/incr")
+
+        configure(w, **keys)
+        first = started()
+        equal((first[0], first[2]), (60, "1"), "where it begins")
+        configure(w, REDIS_PORT=w.port + 65, **{policy: "adopt_existing"}, **keys)
+        plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]["dependencies"][0]
+        equal((plan["port"] - w.port, plan["action"]), (60, "keep"), "what runs stays where it is")
+        contains(plan["why"], "a container that is there stays on its port", "said")
+        w.stop_all()
+        equal(started(), (60, first[1], "2"), "and what is there stays as well")
+        w.stop_all()
+        configure(w, REDIS_PORT=w.port + 65, **keys)
+        moved = started()
+        equal((moved[0], moved[2]), (65, "3"), "made anew where it is planned, on its volume")
+        check(moved[1] != first[1], "another container")
+        equal(containers(docker, "-a"), [moved[1]], "the old one is gone")
 
 
 @test(timeout=180)

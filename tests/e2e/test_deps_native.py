@@ -112,6 +112,8 @@ def a_killed_postgres_comes_back_with_its_rows(w):
         equal((part["status"], part["success"]), ("exited", False), "status")
         sick = w.envctl("health", "--json", rc=1).json()
         equal(sick["issues"]["requirement_issues"], ["Main/postgres"], "health")
+        equal(w.envctl("errors", "--json", rc=1).json()["requirement_issues"], ["Main/postgres"], "errors")
+        wait_for(lambda: "database system is ready" in w.envctl("errors", rc=1).out, "what it said last")
         plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]
         equal([(d["id"], d["action"]) for d in plan["dependencies"]], [("postgres", "start"), ("redis", "keep")], "plan")
         w.start()
@@ -119,6 +121,7 @@ def a_killed_postgres_comes_back_with_its_rows(w):
         equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
         well = w.envctl("health", "--json", rc=0).json()
         equal([(d["id"], d["live"]) for d in well["dependencies"]], [("postgres", True), ("redis", True)], "health")
+        equal(w.envctl("errors", "--json", rc=0).json()["requirement_issues"], [], "errors")
 
 
 @test

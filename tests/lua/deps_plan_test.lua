@@ -62,7 +62,16 @@ function T.test_ports_that_are_asked_for()
   local f = facts()
   f.config.providers.redis.provider = 'external'
   f.config.providers.postgres.fixed = 7000
-  lu.assertEquals(plan.wants(f.config), { { id = 'postgres', fixed = 7000, kind = 'dependency' } })
+  lu.assertEquals(plan.wants(f.config, 'Main'), { { id = 'postgres', fixed = 7000, kind = 'dependency' } })
+end
+
+function T.test_the_port_of_a_container_that_is_there()
+  local f = facts()
+  f.config.providers.postgres.adopted = { Main = { postgres = 5555 } }
+  local function wanted(name)
+    return plan.wants(f.config, name)[1].adopted
+  end
+  lu.assertEquals({ wanted 'Main', wanted 'other' }, { 5555 })
 end
 
 function T.test_tokens()
@@ -116,7 +125,7 @@ end
 
 function T.test_a_described_one()
   local f = described_facts 'command'
-  lu.assertEquals(plan.wants(f.config), {
+  lu.assertEquals(plan.wants(f.config, 'Main'), {
     { id = 'mail.http', base = 8025, kind = 'dependency' }, { id = 'mail.smtp', base = 1025, kind = 'dependency' },
   })
   local numbers = { ['mail.http'] = 8045, ['mail.smtp'] = 1045 }

@@ -52,6 +52,18 @@ function M.test_span_is_the_smallest_gap()
   lu.assertEquals(ports.span({ 8000 }, 0), 1)
 end
 
+function M.test_a_container_that_is_there_stays_on_its_port()
+  local list = wants { { id = 'redis', base = 6379, adopted = 7000, kind = 'dependency' } }
+  lu.assertEquals(assign(facts(), { 'Main' }, list).Main.ports, { backend = 8000, frontend = 9000, redis = 7000 })
+  local got = assign(facts { busy = { [7000] = { pid = 1 } } }, { 'Main' }, list).Main
+  lu.assertEquals({ got.ports.redis, #got.problems }, { 6379, 0 }, 'somebody else has it by now')
+  list[1].base = 7000
+  got = assign(facts(), { 'Main' }, list).Main
+  lu.assertEquals({ got.ports.redis, got.ports.backend, got.slot }, { 7000, 7001, 1 }, 'others get out of its way')
+  list[3].fixed = 7100
+  lu.assertEquals(assign(facts(), { 'Main' }, list).Main.ports.redis, 7100, 'what is fixed is fixed')
+end
+
 function M.test_main_wishes_slot_0()
   local got = assign(facts(), { 'Main' }).Main
   lu.assertEquals(got.ports, { backend = 8000, frontend = 9000 })

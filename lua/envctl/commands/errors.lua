@@ -1,4 +1,4 @@
---- errors: the services that failed, and the last failures with the end of their logs.
+--- errors: the services and dependencies that failed, and the last failures with the end of their logs.
 local json = require 'envctl.util.json'
 local select = require 'envctl.cli.select'
 local health = require 'envctl.resume.health'
@@ -15,8 +15,11 @@ local function failed_of(items)
   return failed
 end
 
-local function relevant(failures, records)
+local function relevant(failures, records, depends)
   local known, out = {}, {}
+  for _, d in ipairs(depends) do
+    known[d.project .. '/' .. d.id] = true
+  end
   for _, r in ipairs(records) do
     known[r.project .. '/' .. r.service] = true
   end
@@ -28,8 +31,11 @@ local function relevant(failures, records)
   return out
 end
 
-local function print_json(ctx, doc, records, failed, failures)
-  local selected, names, recent = json.array {}, json.array {}, json.array {}
+local function print_json(ctx, doc, records, failed, issues, failures)
+  local selected, names, recent, dependencies = json.array {}, json.array {}, json.array {}, json.array {}
+  for i, d in ipairs(issues) do
+    dependencies[i] = d.project .. '/' .. d.id
+  end
   for i, r in ipairs(records) do
     selected[i] = r.name
   end
@@ -40,10 +46,19 @@ local function print_json(ctx, doc, records, failed, failures)
     recent[i] = f
   end
   ctx.out.json {
-    schema = 'envctl.errors.v1', ok = #failed == 0 and #failures == 0, run_id = doc.run_id, mode = doc.mode,
+    schema = 'envctl.errors.v1', ok = #failed + #issues + #failures == 0, run_id = doc.run_id, mode = doc.mode,
     selected_services = selected, failed_services = names, recent_failures = recent,
-    requirement_issues = json.array {},
+    requirement_issues = dependencies,
   }
+end
+
+local function print_failed(ctx, name, item, record)
+  local how = require('envctl.state.exit').text(record.exit)
+  ctx.out.text(name .. ': ' .. item.status .. (how and ' (' .. how .. ')' or '')
+    .. (item.reason and (', ' .. item.reason) or ''))
+  if record.log_path then
+    ctx.out.text('  log: ' .. record.log_path)
+  end
 end
 
 ---@param ctx envctl.Context
@@ -52,10 +67,12 @@ function M.run(ctx)
   local doc = select.require_state(ctx)
   local records = select.services(ctx.route, doc)
   local failed = failed_of(health.check(records))
-  local failures = relevant(health.failures(ctx.paths), records)
-  local code = (#failed == 0 and #failures == 0) and 0 or 1
+  local depends = require('envctl.deps.truth').beside(ctx.route, doc, records)
+  local issues = failed_of(depends)
+  local failures = relevant(health.failures(ctx.paths), records, depends)
+  local code = #failed + #issues + #failures == 0 and 0 or 1
   if ctx.out.is_json then
-    print_json(ctx, doc, records, failed, failures)
+    print_json(ctx, doc, records, failed, issues, failures)
     return code
   end
   if code == 0 then
@@ -63,10 +80,10 @@ function M.run(ctx)
     return 0
   end
   for _, item in ipairs(failed) do
-    local how = require('envctl.state.exit').text(item.record.exit)
-    ctx.out.text(item.record.name .. ': ' .. item.status .. (how and ' (' .. how .. ')' or '')
-      .. (item.reason and (', ' .. item.reason) or ''))
-    ctx.out.text('  log: ' .. item.record.log_path)
+    print_failed(ctx, item.record.name, item, item.record)
+  end
+  for _, d in ipairs(issues) do
+    print_failed(ctx, d.project .. '/' .. d.id, d, d)
   end
   for _, f in ipairs(failures) do
     ctx.out.text(f.message)

@@ -19,17 +19,6 @@ local function port_of(record)
   return record.actual_port or record.requested_port
 end
 
--- Dependencies of the projects that are looked at; none when services are named.
-local function dependencies_of(ctx, doc, seen)
-  if #ctx.route.services > 0 then
-    return {}
-  end
-  local narrowed = #ctx.route.projects > 0 or #ctx.route.args > 0
-  return require('envctl.deps.truth').health(doc, function(project)
-    return not narrowed or seen[project] == true
-  end)
-end
-
 local function print_json(ctx, doc, items, counts, projects, failures, depends)
   local services, failing, recent = json.array {}, json.array {}, json.array {}
   for i, item in ipairs(items) do
@@ -102,7 +91,7 @@ function M.run(ctx)
     projects = projects + (seen[r.project] and 0 or 1)
     seen[r.project] = true
   end
-  local depends = dependencies_of(ctx, doc, seen)
+  local depends = require('envctl.deps.truth').beside(ctx.route, doc, records)
   for _, d in ipairs(depends) do
     counts[d.class] = counts[d.class] + 1
   end

@@ -58,6 +58,26 @@ local function begin(path, query, size)
   return log_file.last(path, whole and 0 or 1, first, math.min(offset, size))
 end
 
+-- Lets the lines through that match: the last of them, once they are all there, when only so many are wanted.
+local function sieve(query, visit)
+  local last, count = {}, 0
+  local function line_of(line)
+    if matches(query, line) then
+      if query.tail then
+        last[count % query.tail] = line
+        count = count + 1
+      else
+        visit(line)
+      end
+    end
+  end
+  return line_of, function()
+    for i = math.max(0, count - (query.tail or 0)), count - 1 do
+      visit(last[i % query.tail])
+    end
+  end
+end
+
 --- Hands out the wanted lines of a log.
 ---@param path string
 ---@param query envctl.LogQuery
@@ -73,21 +93,44 @@ function M.read(path, query, visit)
     from = query.tail and log_file.last(path, query.tail, from, stat.size) or from
     return log_file.each(path, from, stat.size, visit)
   end
-  local last, count = {}, 0
-  local offset, rest = log_file.each(path, from, stat.size, function(line)
-    if matches(query, line) then
-      if query.tail then
-        last[count % query.tail] = line
-        count = count + 1
-      else
-        visit(line)
-      end
-    end
-  end)
-  for i = math.max(0, count - (query.tail or 0)), count - 1 do
-    visit(last[i % query.tail])
-  end
+  local line_of, finish = sieve(query, visit)
+  local offset, rest = log_file.each(path, from, stat.size, line_of)
+  finish()
   return offset, rest
+end
+
+---@class envctl.LogPlace where following goes on
+---@field offset integer bytes
+---@field rest string
+---@field container envctl.deps.LogPlace? of a log that an engine has
+
+-- What an engine gives is the log of a container; without it there is the end that the keeper has kept.
+local function read_container(ctx, record, query, visit)
+  local line_of, finish = visit, function() end
+  if query.pattern then
+    line_of, finish = sieve(query, visit)
+  end
+  local ok, place = require('envctl.task').try(require('envctl.deps.container_log').read, record, {
+    since = query.since, tail = not query.pattern and query.tail or nil,
+  }, line_of)
+  if ok then
+    finish()
+    return place
+  end
+  ctx.out.note('envctl: ' .. record.name .. ': ' .. place.message .. '; this is what is known of its log')
+end
+
+-- Hands out the wanted lines of a service or dependency; a last line without its end only where that is wanted.
+local function read(ctx, record, query, visit, with_rest)
+  local container = record.container_id and read_container(ctx, record, query, visit)
+  if container then
+    return { offset = 0, rest = '', container = container }
+  end
+  local offset, rest = M.read(record.log_path, query, visit)
+  if with_rest and rest ~= '' and matches(query, rest) and query.tail ~= 0 then
+    visit(rest)
+  end
+  return { offset = offset, rest = rest }
 end
 
 local function printer(ctx)
@@ -100,21 +143,18 @@ end
 local function print_json(ctx, doc, records, query)
   local services = json.array {}
   for i, r in ipairs(records) do
-    local there, lines = fs.stat(r.log_path), json.array {}
-    local function add(line)
+    local lines = json.array {}
+    local container = read(ctx, r, query, function(line)
       lines[#lines + 1] = line
-    end
-    local _, rest = M.read(r.log_path, query, add)
-    if rest ~= '' and matches(query, rest) and query.tail ~= 0 then
-      add(rest)
-    end
+    end, true).container
+    local there = not container and fs.stat(r.log_path) or nil
     services[i] = {
       name = r.name,
       project = r.project,
       service = r.service,
       log_path = r.log_path,
-      exists = there ~= nil,
-      size_bytes = there and there.size or 0,
+      exists = (there or container) ~= nil,
+      size_bytes = container and container.bytes or there and there.size or 0,
       trimmed_bytes = there and log_file.first(r.log_path) or 0,
       tail_lines = lines,
       status = r.status,
@@ -150,6 +190,24 @@ local function go_on(ctx, record, place, visit)
   place.offset, place.rest = log_file.each(record.log_path, place.offset, stat.size, visit, place.rest)
 end
 
+-- Has the lines of containers printed as they come. They end with the result.
+local function follow_containers(records, places, visitors)
+  local task = require 'envctl.task'
+  local tasks = {}
+  for i, r in ipairs(records) do
+    if places[i].container then
+      tasks[#tasks + 1] = task.spawn(require('envctl.deps.container_log').follow, r, places[i].container, visitors[i])
+    end
+  end
+  return setmetatable({}, {
+    __close = function()
+      for _, t in ipairs(tasks) do
+        task.cancel(t)
+      end
+    end,
+  })
+end
+
 --- Prints whole new lines of each log until Ctrl-C (or for duration_ms).
 local function follow(ctx, records, places, query, print_line)
   local task = require 'envctl.task'
@@ -166,14 +224,21 @@ local function follow(ctx, records, places, query, print_line)
   local on_term <close> = loop.signal('TERM', interrupt) -- luacheck: ignore 211
   local duration = ctx.route.flags.logs_duration
   local deadline = duration and duration > 0 and sys.mono_ms() + math.floor(duration * 1000)
+  local visitors = {}
+  for i, r in ipairs(records) do
+    local prefix = #records > 1 and r.name .. ' | ' or ''
+    visitors[i] = function(line)
+      if matches(query, line) then
+        print_line(prefix .. line)
+      end
+    end
+  end
+  local following <close> = follow_containers(records, places, visitors) -- luacheck: ignore 211
   while true do
     for i, r in ipairs(records) do
-      local prefix = #records > 1 and r.name .. ' | ' or ''
-      go_on(ctx, r, places[i], function(line)
-        if matches(query, line) then
-          print_line(prefix .. line)
-        end
-      end)
+      if not places[i].container then
+        go_on(ctx, r, places[i], visitors[i])
+      end
     end
     if stop_now then
       return 2
@@ -221,21 +286,12 @@ local function records_of(ctx, doc)
   return (select.services(ctx.route, all))
 end
 
--- Logs of containers are the daemon's: the file of one is a copy.
-local function copy_of_daemon(ctx, record, query, following)
-  if following then
-    err.raise('not_supported', record.name .. ' runs in a container, whose log cannot be followed here', {
-      hint = 'run: docker logs --follow ' .. record.container_name,
-    })
+-- Where a person finds the whole of it.
+local function place_of(record)
+  if record.container_id then
+    return ('container %s of %s'):format(record.container_id:sub(1, 12), record.engine or 'docker')
   end
-  local env = sys.environ()
-  env.DOCKER_HOST = record.docker_host
-  local ok, e = require('envctl.task').try(require('envctl.deps.docker').keep_log, {
-    base_env = env, container_id = record.container_id, log_path = record.log_path,
-  }, not query.pattern and query.tail or nil, query.since)
-  if not ok then
-    ctx.out.note('envctl: ' .. record.name .. ': ' .. e.message .. '; this is what is known of its log')
-  end
+  return record.log_path
 end
 
 ---@param ctx table
@@ -245,11 +301,6 @@ function M.run(ctx)
   local doc = document_of(ctx)
   local records = records_of(ctx, doc)
   local following = flags.logs_follow or (flags.logs_duration or 0) > 0
-  for _, record in ipairs(records) do
-    if record.container_id then
-      copy_of_daemon(ctx, record, query, following)
-    end
-  end
   if ctx.out.is_json and not following then
     print_json(ctx, doc, records, query)
     return 0
@@ -257,12 +308,8 @@ function M.run(ctx)
   local print_line, places = printer(ctx), {}
   for i, r in ipairs(records) do
     ctx.out.text(r.name .. ': log')
-    ctx.out.text(r.log_path)
-    local offset, rest = M.read(r.log_path, query, print_line)
-    if not following and rest ~= '' and matches(query, rest) then
-      print_line(rest)
-    end
-    places[i] = { offset = offset, rest = rest }
+    ctx.out.text(place_of(r))
+    places[i] = read(ctx, r, query, print_line, not following)
   end
   return following and follow(ctx, records, places, query, print_line) or 0
 end

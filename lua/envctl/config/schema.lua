@@ -188,7 +188,7 @@ add('Behaviour', {
   },
   {
     key = 'ENVCTL_REQUIREMENT_BIND_MAX_RETRIES', type = 'int', default = 8, min = 1,
-    doc = 'ports to try for a dependency',
+    doc = 'accepted, without effect: as often as a port is taken meanwhile, another one is planned',
   },
   {
     key = 'ENVCTL_SERVICE_LISTENER_TIMEOUT', type = 'number', default = 30, min = 0,
@@ -392,7 +392,7 @@ M.patterns = {
   },
   {
     match = '^ENVCTL_[A-Z0-9_]+_IMAGE$', type = 'string', shown = 'ENVCTL_<DEPENDENCY>_IMAGE',
-    doc = 'image of a dependency in docker',
+    doc = 'image of a dependency in a container',
   },
   {
     match = '^ENVCTL_[A-Z0-9_]+_URL$', type = 'string', shown = 'ENVCTL_<DEPENDENCY>_URL',

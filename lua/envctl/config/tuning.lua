@@ -19,8 +19,8 @@ end
 -- What the reference tried again and again in steps, happens once here: the first of usable, ended, and the budget.
 local NOTHING = 'accepted, without effect'
 
-add('ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY', 'enum', nil, nil,
-  'accepted, without effect: a container on another port is made anew on its volume',
+add('ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY', 'enum', 'recreate', nil,
+  'a container on another port than planned: recreate makes it anew, on its volume; adopt_existing plans its port',
   { choices = { 'adopt_existing', 'recreate' } })
 add('ENVCTL_REQUIREMENT_BIND_SAFE_CLEANUP', 'bool', false, nil, NOTHING)
 add('ENVCTL_REQUIREMENT_POSTGRES_BIND_SAFE_CLEANUP', 'bool', nil, nil, NOTHING)

@@ -244,9 +244,14 @@ function M.adopt(world)
     local alive = live[record.name]
     if alive then
       local svc = { record = record, adopted = true, started_mono = sys.mono_ms(), was_ready = true, dependency = true }
-      svc.watch = proc.watch(record.identity, function()
-        world:on_leader_exit(svc, nil, nil)
-      end)
+      if record.container_id then
+        local engine = require('envctl.deps.engine').of(record, sys.environ())
+        svc.watch = launch.watch_container(world, svc, engine)
+      else
+        svc.watch = proc.watch(record.identity, function()
+          world:on_leader_exit(svc, nil, nil)
+        end)
+      end
       if svc.watch then
         world:keep(svc)
         world:emit('requirements.adopt', record, { pid = record.pid })

@@ -43,11 +43,7 @@ function act.reset(op, item, record)
     end
   end
   local existed = fs.lstat(dir) ~= nil
-  if require('envctl.deps.dockerd').answers(op.base_env) then
-    local docker = require 'envctl.deps.docker'
-    local removed = docker.remove(op.base_env, op.paths, item.project, item.id)
-    existed = existed or removed
-  end
+  existed = require('envctl.deps.docker').remove(op.base_env, op.paths, item.project, item.id) or existed
   if fs.lstat(dir) then
     -- Out of the way first: what is half deleted is never taken for data.
     local aside = dir .. '.deleted-' .. sys.random_hex(4)
@@ -157,7 +153,7 @@ function M.run(op)
     op.world:emit('data.' .. request.action, { project = item.project, service = item.id }, { file = request.file })
     items[#items + 1] = done
   end
-  if request.everything and require('envctl.deps.dockerd').answers(op.base_env) then
+  if request.everything then
     require('envctl.deps.docker').remove(op.base_env, op.paths)
   end
   return { items = items }

@@ -1,17 +1,19 @@
---- The docker provider, through the docker command: labelled containers and volumes, published on loopback only, named by immutable
---- id in every command that changes something. Runs inside of the keeper.
+--- The docker provider, through the command of an engine (docker, or podman, see envctl.deps.engine): labelled containers and
+--- volumes, published on loopback only, named by immutable id in every command that changes something. Runs inside of the keeper.
 local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local procfs = require 'envctl.host.procfs'
 local hash = require 'envctl.host.hash'
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
+local engines = require 'envctl.deps.engine'
 local tool = require 'envctl.deps.tool'
 local readiness = require 'envctl.keeper.readiness'
 
 local M = {}
 
 local PING_MS, LOOK_MS, CHANGE_MS, PULL_MS = 3000, 10000, 60000, 600000
+local KEPT_LINES = 10000
 
 -- The password becomes a file inside of the container: arguments can be read by everybody on the host.
 local REDIS_START = [[umask 077
@@ -61,21 +63,21 @@ local function container_of(d)
   return { ports = kind.ports, volumes = kind.volumes, args = kind.args, env = kind.env(d.access), listens = {} }
 end
 
-local function client(base_env)
-  local path = sys.which('docker', { path = base_env.PATH })
+local function client(engine)
+  local path = sys.which(engine.name, { path = engine.env.PATH })
   if not path then
-    err.raise('docker_unavailable', 'there is no docker command on PATH', {
+    err.raise('docker_unavailable', ('there is no %s command on PATH'):format(engine.name), {
       hint = 'install it, or use another provider',
     })
   end
   return path
 end
 
-local function unavailable(text, timed_out)
+local function unavailable(engine, text, timed_out)
   local lower = text:lower()
   local message
   if timed_out then
-    message = 'the docker daemon does not answer in time'
+    message = (engine.name == 'docker' and 'the docker daemon' or 'podman') .. ' does not answer in time'
   elseif lower:find('permission denied while trying to connect', 1, true) then
     message = 'no permission to talk to the docker daemon'
   elseif lower:find('cannot connect to the docker daemon', 1, true) or lower:find('error during connect', 1, true) then
@@ -84,18 +86,21 @@ local function unavailable(text, timed_out)
   return message and err.new('docker_unavailable', message, { hint = tool.last_line(text) })
 end
 
---- Runs the docker command. Awaits. A daemon that cannot be reached is an error of its own.
----@param base_env table
+--- Runs a command of the engine. Awaits. A daemon that cannot be reached is an error of its own.
+---@param engine envctl.deps.Engine
 ---@param args string[]
 ---@param timeout_ms integer?
+---@param out {log: string?, each: fun(chunk: string)?}? where its output goes instead, see envctl.deps.tool
 ---@return envctl.deps.Result
-function M.run(base_env, args, timeout_ms, log)
-  local argv = table.move(args, 1, #args, 2, { client(base_env) })
-  local env = require('envctl.keeper.child_env').clean(base_env)
-  local result = tool.run { argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS, log = log }
+function M.run(engine, args, timeout_ms, out)
+  local argv = table.move(args, 1, #args, 2, { client(engine) })
+  local env = require('envctl.keeper.child_env').clean(engine.env)
+  local result = tool.run {
+    argv = argv, env = env, timeout_ms = timeout_ms or LOOK_MS, log = out and out.log, each = out and out.each,
+  }
   if result.code ~= 0 then
     -- What a program inside of a container says is not about the daemon.
-    local e = args[1] ~= 'exec' and args[1] ~= 'logs' and unavailable(result.out, result.timed_out)
+    local e = args[1] ~= 'exec' and args[1] ~= 'logs' and unavailable(engine, result.out, result.timed_out)
     if e then
       error(e, 0)
     end
@@ -103,38 +108,29 @@ function M.run(base_env, args, timeout_ms, log)
   return result
 end
 
--- A daemon that accepts and says nothing is told apart here, before anything waits for long.
-local function ping(base_env)
-  return M.run(base_env, { 'version', '--format', '{{.Server.Version}}' }, PING_MS).out:match '[%w.-]+'
+--- A daemon that accepts and says nothing is told apart here, before anything waits for long. Podman has none. Awaits; raises
+--- docker_unavailable.
+---@param engine envctl.deps.Engine
+function M.ping(engine)
+  if engine.name == 'docker' then
+    M.run(engine, { 'version', '--format', '{{.Server.Version}}' }, PING_MS)
+  end
 end
 
 -- A command that has to succeed; its answer without the white space around it.
 local function must(d, what, args, timeout_ms)
-  local result = M.run(d.base_env, args, timeout_ms)
+  local result = M.run(d.engine, args, timeout_ms)
   if result.code ~= 0 then
     err.raise('dependency_failed', ('%s: %s: %s'):format(d.short, what, tool.last_line(result.out)), {
       where = d.short, data = { dependency = d.id },
     })
   end
-  return (result.out:match '^%s*(.-)%s*$')
+  return (result.answer:match '^%s*(.-)%s*$')
 end
 
 -- One repository under two runtime roots is two scopes.
 local function scope_labels(paths)
   return { 'envctl.scope=' .. paths.scope_id, 'envctl.root=' .. hash.sha256(paths.scope_dir):sub(1, 12) }
-end
-
-local function filters(paths, more)
-  local out = {}
-  for _, label in ipairs(scope_labels(paths)) do
-    out[#out + 1] = '--filter'
-    out[#out + 1] = 'label=' .. label
-  end
-  for _, label in ipairs(more or {}) do
-    out[#out + 1] = '--filter'
-    out[#out + 1] = 'label=' .. label
-  end
-  return out
 end
 
 local function project_label(project)
@@ -145,31 +141,48 @@ local function own_labels(project, id)
   return { project_label(project), 'envctl.dependency=' .. id }
 end
 
-local function list(base_env, paths, more)
-  local args = { 'ps', '-a', '-q', '--no-trunc' }
-  local found = filters(paths, more)
-  table.move(found, 1, #found, #args + 1, args)
-  local ids = {}
-  local result = M.run(base_env, args)
-  for id in result.out:gmatch '%x+' do
-    ids[#ids + 1] = #id == 64 and id or nil
+local LABELS = { container = '{{json .Config.Labels}}', volume = '{{json .Labels}}', network = '{{json .Labels}}' }
+local LIST = {
+  container = { 'ps', '-aq', '--no-trunc' }, volume = { 'volume', 'ls', '-q' }, network = { 'network', 'ls', '-q' },
+}
+
+-- Containers, volumes or networks that carry all of the labels. Podman before 5 lists volumes that carry any of them, so each is
+-- looked at again.
+local function list(engine, kind, paths, more)
+  local labels = scope_labels(paths)
+  table.move(more, 1, #more, #labels + 1, labels)
+  local args, out = table.move(LIST[kind], 1, #LIST[kind], 1, {}), {}
+  for _, label in ipairs(labels) do
+    table.move({ '--filter', 'label=' .. label }, 1, 2, #args + 1, args)
   end
-  return ids
+  local found = M.run(engine, args)
+  for name in (found.code == 0 and found.answer or ''):gmatch '[^\r\n]+' do
+    local result = M.run(engine, { kind, 'inspect', '--format', LABELS[kind], name })
+    local has = result.code == 0 and json.decode(result.answer)
+    local ours = type(has) == 'table'
+    for _, label in ipairs(labels) do
+      local key, value = label:match '^([^=]+)=(.*)$'
+      ours = ours and has[key] == value
+    end
+    out[#out + 1] = ours and name or nil
+  end
+  return out
 end
 
 --- What the daemon says about a container, nil when it is gone.
----@param base_env table
----@param id string
+---@param engine envctl.deps.Engine
+---@param id string the whole one
 ---@return table? {id, running, pid, status, exit_code, labels}
-function M.inspect(base_env, id)
-  local result = M.run(base_env, { 'inspect', '--type', 'container', '--format', '{{json .}}', id })
-  local doc = result.code == 0 and json.decode(result.out)
+function M.inspect(engine, id)
+  local format = '{"State":{{json .State}},"Labels":{{json .Config.Labels}}}'
+  local result = M.run(engine, { 'container', 'inspect', '--format', format, id })
+  local doc = result.code == 0 and json.decode(result.answer)
   if type(doc) ~= 'table' or type(doc.State) ~= 'table' then
     return nil
   end
   return {
-    id = doc.Id, running = doc.State.Running == true, pid = doc.State.Pid, status = doc.State.Status,
-    exit_code = doc.State.ExitCode, labels = doc.Config and doc.Config.Labels or {}, error = doc.State.Error,
+    id = id, running = doc.State.Running == true, pid = doc.State.Pid, status = doc.State.Status,
+    exit_code = doc.State.ExitCode, labels = type(doc.Labels) == 'table' and doc.Labels or {}, error = doc.State.Error,
   }
 end
 
@@ -189,60 +202,65 @@ local function add_labels(args, paths, more)
   return args
 end
 
-local function make_volume(d, n)
-  local name, paths = volume_name(d, n), d.world.paths
-  local args = add_labels({ 'volume', 'create' }, paths, own_labels(d.project.name, d.id))
-  args[#args + 1] = name
-  must(d, 'making its volume', args, CHANGE_MS)
-  local label = must(d, 'looking at its volume', {
-    'volume', 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name,
-  })
-  if label ~= paths.scope_id then
-    err.raise('dependency_failed', ('%s: the volume %s is not ours'):format(d.short, name), { where = d.short })
+-- A volume or a network, made when it is not there. The name alone does not make one ours.
+local function make(d, kind, name, labels)
+  local paths = d.world.paths
+  local look = { kind, 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name }
+  local there = M.run(d.engine, look)
+  if there.code ~= 0 then
+    local args = add_labels({ kind, 'create' }, paths, labels)
+    args[#args + 1] = name
+    must(d, ('making the %s %s'):format(kind, name), args, CHANGE_MS)
+    there = M.run(d.engine, look)
+  end
+  if there.answer:match '^%s*(.-)%s*$' ~= paths.scope_id then
+    err.raise('dependency_failed', ('%s: the %s %s is not ours'):format(d.short, kind, name), { where = d.short })
   end
   return name
 end
 
--- The network on which containers of a project know each other by name, made when it is not there.
+-- The network on which containers of a project know each other by name.
 local function make_network(d)
   local paths = d.world.paths
   local digest = hash.sha256(paths.scope_dir .. '\0' .. d.project.name):sub(1, 12)
-  local name = ('envctl-%s-%s'):format(paths.scope_id, digest)
-  local look = { 'network', 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name }
-  local there = M.run(d.base_env, look)
-  if there.code ~= 0 then
-    local args = add_labels({ 'network', 'create' }, paths, { project_label(d.project.name) })
-    args[#args + 1] = name
-    must(d, 'making the network of its project', args, CHANGE_MS)
-    there = M.run(d.base_env, look)
-  end
-  if not there.out:find(paths.scope_id, 1, true) then
-    err.raise('dependency_failed', ('%s: the network %s is not ours'):format(d.short, name), { where = d.short })
-  end
-  return name
+  return make(d, 'network', ('envctl-%s-%s'):format(paths.scope_id, digest), { project_label(d.project.name) })
 end
 
 -- Networks of this scope that no container is on any more, running or not.
-local function remove_networks(base_env, paths, project)
-  local args = { 'network', 'ls', '-q' }
-  local found = filters(paths, project and { project_label(project) })
-  table.move(found, 1, #found, #args + 1, args)
-  for id in M.run(base_env, args).out:gmatch '%x+' do
-    if M.run(base_env, { 'ps', '-aq', '--filter', 'network=' .. id }).out:find '%x' == nil then
-      M.run(base_env, { 'network', 'rm', id })
+local function remove_networks(engine, paths, project)
+  for _, id in ipairs(list(engine, 'network', paths, project and { project_label(project) } or {})) do
+    local used = M.run(engine, { 'ps', '-aq', '--filter', 'network=' .. id })
+    if used.code == 0 and not used.answer:find '%x' then
+      M.run(engine, { 'network', 'rm', id })
     end
   end
 end
 
-local function pull(d)
-  if M.run(d.base_env, { 'image', 'inspect', '--format', '{{.Id}}', d.plan.image }).code == 0 then
-    return
+-- Podman asks which registry a short name is of; docker means its own.
+local function full_name(image)
+  local first = image:match '^([^/]+)/'
+  if first and (first:find '[.:]' or first == 'localhost') then
+    return image
   end
-  d.say('preparing', 'pulling ' .. d.plan.image)
-  must(d, 'pulling ' .. d.plan.image, { 'pull', '-q', d.plan.image }, PULL_MS)
+  return 'docker.io/' .. (first and '' or 'library/') .. image
 end
 
-local function create(d, container, digest)
+-- The image by a name under which it is here.
+local function pull(d)
+  local there = { 'image', 'inspect', '--format', '{{.Id}}', d.plan.image }
+  if M.run(d.engine, there).code == 0 then
+    return d.plan.image
+  end
+  local name = d.engine.name == 'podman' and full_name(d.plan.image) or d.plan.image
+  there[#there] = name
+  if name == d.plan.image or M.run(d.engine, there).code ~= 0 then
+    d.say('preparing', 'pulling ' .. name)
+    must(d, 'pulling ' .. name, { 'pull', '-q', name }, PULL_MS)
+  end
+  return name
+end
+
+local function create(d, container, image, digest)
   local lines = {}
   for name, value in pairs(container.env) do
     if value:find '[\r\n]' then
@@ -266,7 +284,7 @@ local function create(d, container, digest)
   end
   add('--label', 'envctl.digest=' .. digest, '--label', 'envctl.run=' .. d.run_id, '--env-file', env_file)
   for n, directory in ipairs(container.volumes) do
-    add('-v', make_volume(d, n) .. ':' .. directory)
+    add('-v', make(d, 'volume', volume_name(d, n), own_labels(d.project.name, d.id)) .. ':' .. directory)
   end
   for name, inner in pairs(container.ports) do
     add('-p', ('127.0.0.1:%d:%d'):format(d.plan.ports[name], inner))
@@ -274,10 +292,10 @@ local function create(d, container, digest)
   if container.network then
     add('--network', make_network(d), '--network-alias', d.id)
   end
-  add(d.plan.image, table.unpack(container.args))
+  add(image, table.unpack(container.args))
   local id = must(d, 'creating the container', args, CHANGE_MS):match '(%x+)%s*$'
   if not id or #id ~= 64 then
-    err.raise('dependency_failed', d.short .. ': docker gave no container id', { where = d.short })
+    err.raise('dependency_failed', ('%s: %s gave no container id'):format(d.short, d.engine.name), { where = d.short })
   end
   return id
 end
@@ -288,33 +306,33 @@ end
 function M.bring_up(d)
   local container = container_of(d)
   local digest = hash.sha256(d.plan.plan_digest .. '\0' .. json.encode_line(container.env)):sub(1, 16)
-  ping(d.base_env)
-  pull(d)
-  local id
-  for _, found in ipairs(list(d.base_env, d.world.paths, own_labels(d.project.name, d.id))) do
-    local there = M.inspect(d.base_env, found)
+  M.ping(d.engine)
+  local image, id = pull(d), nil
+  for _, found in ipairs(list(d.engine, 'container', d.world.paths, own_labels(d.project.name, d.id))) do
+    local there = M.inspect(d.engine, found)
     if there and not id and there.labels['envctl.digest'] == digest then
       id = found
     elseif there then
-      M.run(d.base_env, { 'stop', '-t', '10', found }, CHANGE_MS)
+      M.run(d.engine, { 'stop', '-t', '10', found }, CHANGE_MS)
       must(d, 'removing the old container', { 'rm', found }, CHANGE_MS)
     end
   end
-  id = id or create(d, container, digest)
+  id = id or create(d, container, image, digest)
   d.container_id = id
-  local there = M.inspect(d.base_env, id)
+  require('envctl.deps.places').note_container(d.dir, d.plan.ports)
+  local there = M.inspect(d.engine, id)
   if not there or not there.running then
     d.release_ports()
     -- Not the daemon's "StartedAt": what the container says first can be older than that.
     d.started_after = sys.wall_ms() // 1000 - 1
-    local started = M.run(d.base_env, { 'start', id }, CHANGE_MS)
+    local started = M.run(d.engine, { 'start', id }, CHANGE_MS)
     if started.code ~= 0 and started.out:find 'network %x+ not found' then -- pruned while nothing ran on it
       must(d, 'removing the old container', { 'rm', id }, CHANGE_MS)
-      id = create(d, container, digest)
+      id = create(d, container, image, digest)
       d.container_id = id
-      started = M.run(d.base_env, { 'start', id }, CHANGE_MS)
+      started = M.run(d.engine, { 'start', id }, CHANGE_MS)
     end
-    there = M.inspect(d.base_env, id) -- the daemon knows better than an exit code
+    there = M.inspect(d.engine, id) -- the daemon knows better than an exit code
     if not there or started.code ~= 0 and not there.running then
       err.raise('dependency_failed', ('%s: %s'):format(d.short, tool.last_line(started.out)), { where = d.short })
     end
@@ -323,7 +341,7 @@ function M.bring_up(d)
 end
 
 local function asked_inside(d, argv, good)
-  local result = M.run(d.base_env, table.move(argv, 1, #argv, 3, { 'exec', d.container_id }), LOOK_MS)
+  local result = M.run(d.engine, table.move(argv, 1, #argv, 3, { 'exec', d.container_id }), LOOK_MS)
   return result.code == 0 and (not good or result.out:find(good) ~= nil), tool.last_line(result.out)
 end
 
@@ -360,7 +378,7 @@ local USABLE = {
   end,
   log = function(d)
     local since = ('%d'):format(d.started_after or 0)
-    local logs = M.run(d.base_env, { 'logs', '--since', since, '--tail', '1000', d.container_id })
+    local logs = M.run(d.engine, { 'logs', '--since', since, '--tail', '1000', d.container_id })
     return logs.out:find(d.plan.ready.pattern) ~= nil, 'its output does not say so yet'
   end,
   command = function(d)
@@ -382,43 +400,42 @@ function M.usable(d)
   return USABLE[d.plan.ready.kind](d)
 end
 
---- Copies a container's output into its log file. Awaits; raises docker_unavailable.
----@param d {base_env: table, container_id: string, log_path: string}
----@param lines integer? at most so many from the end; nil: all
----@param since integer? wall clock, ms
-function M.keep_log(d, lines, since)
-  local args = { 'logs', '--tail', lines and ('%d'):format(lines) or 'all' }
-  if since then
-    table.move({ '--since', ('%d'):format(since // 1000) }, 1, 2, #args + 1, args)
-  end
-  args[#args + 1] = d.container_id
-  ping(d.base_env)
-  local fresh = d.log_path .. '.new'
+--- Copies the end of a container's output into its log file, where it stays when the container is gone. Awaits; raises
+--- docker_unavailable.
+---@param engine envctl.deps.Engine
+---@param record {container_id: string, log_path: string, log_since: integer?}
+function M.keep_log(engine, record)
+  local since = ('%d'):format((record.log_since or 0) // 1000)
+  local args = { 'logs', '--tail', ('%d'):format(KEPT_LINES), '--since', since, record.container_id }
+  local fresh = record.log_path .. '.new'
   fs.unlink(fresh)
-  if M.run(d.base_env, args, nil, fresh).code == 0 then
-    err.check(fs.rename(fresh, d.log_path), nil, nil, 'io_error')
+  if M.run(engine, args, nil, { log = fresh }).code == 0 then
+    err.check(fs.rename(fresh, record.log_path), nil, nil, 'io_error')
   else
-    fs.unlink(fresh) -- what docker complains about is no log
+    fs.unlink(fresh) -- what the engine complains about is no log
   end
 end
 
 --- Stops a container, and looks whether it did. It stays for the next start, and so does its volume. Awaits; raises nothing.
----@param base_env table
+---@param engine envctl.deps.Engine
 ---@param record table component
 ---@param on_phase fun(record: table, phase: string, message: string?)
 ---@return envctl.Ended
-function M.stop(base_env, record, on_phase)
+function M.stop(engine, record, on_phase)
   local out = { name = record.name, was_alive = false, killed = false, stopped = false }
   local ok, e = require('envctl.task').try(function()
-    ping(base_env)
-    local there = M.inspect(base_env, record.container_id)
+    M.ping(engine)
+    local there = M.inspect(engine, record.container_id)
     if there and there.running then
       out.was_alive = true
       on_phase(record, 'stopping')
-      M.run(base_env, { 'stop', '-t', '10', record.container_id }, CHANGE_MS)
-      there = M.inspect(base_env, record.container_id)
+      M.run(engine, { 'stop', '-t', '10', record.container_id }, CHANGE_MS)
+      there = M.inspect(engine, record.container_id)
     end
     out.stopped = not (there and there.running)
+    if there then
+      M.keep_log(engine, record)
+    end
   end)
   if not ok and record.identity and procfs.alive(record.identity) == false then
     out.stopped = true -- no daemon to ask, but its process is gone for certain
@@ -431,47 +448,48 @@ function M.stop(base_env, record, on_phase)
   return out
 end
 
+local function remove_from(engine, paths, project, id)
+  local labels, removed = project and own_labels(project, id) or {}, false
+  M.ping(engine)
+  for _, container in ipairs(list(engine, 'container', paths, labels)) do
+    removed = M.run(engine, { 'rm', '-f', container }, CHANGE_MS).code == 0 or removed
+  end
+  for _, name in ipairs(list(engine, 'volume', paths, labels)) do
+    removed = M.run(engine, { 'volume', 'rm', name }, CHANGE_MS).code == 0 or removed
+  end
+  remove_networks(engine, paths, project)
+  return removed
+end
+
 --- Removes containers and volumes, by id and label: of one dependency of a project, or all of the scope. Awaits.
----@param base_env table
+---@param env table<string, string>
 ---@param paths table
 ---@param project string?
 ---@param id string?
 ---@return boolean removed
-function M.remove(base_env, paths, project, id)
-  local labels, removed = project and own_labels(project, id) or {}, false
-  for _, container in ipairs(list(base_env, paths, labels)) do
-    removed = M.run(base_env, { 'rm', '-f', container }, CHANGE_MS).code == 0 or removed
+function M.remove(env, paths, project, id)
+  local removed = false
+  for _, engine in ipairs(engines.all(env)) do
+    removed = remove_from(engine, paths, project, id) or removed
   end
-  local args = { 'volume', 'ls', '-q' }
-  local found = filters(paths, labels)
-  table.move(found, 1, #found, #args + 1, args)
-  for name in M.run(base_env, args).out:gmatch '[^\r\n]+' do
-    removed = M.run(base_env, { 'volume', 'rm', name }, CHANGE_MS).code == 0 or removed
-  end
-  remove_networks(base_env, paths, project)
   return removed
 end
 
 --- Stops every container of this scope: also those that no record names. Awaits. Nothing to talk to is nothing to stop.
----@param base_env table
+---@param env table<string, string>
 ---@param paths table
----@return integer count
-function M.sweep(base_env, paths)
-  if not require('envctl.deps.dockerd').answers(base_env) then
-    return 0
-  end
-  local count = 0
-  require('envctl.task').try(function()
-    ping(base_env)
-    for _, id in ipairs(list(base_env, paths)) do
-      local there = M.inspect(base_env, id)
-      if there and there.running then
-        count = count + 1
-        M.run(base_env, { 'stop', '-t', '10', id }, CHANGE_MS)
+function M.sweep(env, paths)
+  for _, engine in ipairs(engines.all(env)) do
+    require('envctl.task').try(function()
+      M.ping(engine)
+      for _, id in ipairs(list(engine, 'container', paths, {})) do
+        local there = M.inspect(engine, id)
+        if there and there.running then
+          M.run(engine, { 'stop', '-t', '10', id }, CHANGE_MS)
+        end
       end
-    end
-  end)
-  return count
+    end)
+  end
 end
 
 return M

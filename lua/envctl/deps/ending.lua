@@ -60,9 +60,8 @@ local function end_layer(world, records, places_of, results, on_phase)
       if svc then
         svc.ending = true
       end
-      local env = sys.environ()
-      env.DOCKER_HOST = record.docker_host
-      results[i] = require('envctl.deps.docker').stop(env, record, on_phase)
+      local engine = require('envctl.deps.engine').of(record, sys.environ())
+      results[i] = require('envctl.deps.docker').stop(engine, record, on_phase)
     else
       processes[#processes + 1], index[#index + 1] = record, i
     end

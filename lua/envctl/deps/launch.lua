@@ -55,6 +55,7 @@ function M.new(op, project, plan)
   end
   d.marker = 'ENVCTL_SERVICE=' .. op.run.id .. '/' .. project.name .. '/' .. plan.id
   d.env = tool.env(op.base_env, { ENVCTL_SERVICE = d.marker:match '=(.*)$', ENVCTL_SCOPE = op.paths.scope_dir })
+  d.engine = plan.provider == 'docker' and { name = plan.engine, env = op.base_env } or nil
   function d.say(phase, message)
     op.progress { project = project.name, service = plan.id, phase = phase, message = message, port = d.port }
   end
@@ -299,18 +300,34 @@ local function await_ready(op, d)
   error(not_ready(op, d, why), 0)
 end
 
-local function container_failed(op, d, why)
+local function container_failed(d, why)
   local docker, seconds = d.server, d.plan.ready.timeout_ms / 1000
-  task.try(docker.keep_log, d, 200)
+  task.try(docker.keep_log, d.engine, d.record)
   local world_mod = require 'envctl.keeper.world'
   local tail = world_mod.log_tail(d.log_path, 0, 8)
-  local there = docker.inspect(op.base_env, d.container_id)
+  local there = docker.inspect(d.engine, d.container_id)
   local what = there and not there.running and ('its container exited with code ' .. tostring(there.exit_code))
     or ('is not ready after %g s (%s)'):format(seconds, why or '?')
   return err.new('dependency_failed', d.short .. ': ' .. what, {
     where = d.short, hint = world_mod.log_hint(tail, d.log_path),
     data = { dependency = d.id, log_path = d.log_path, log_tail = json.array(tail) },
   })
+end
+
+--- Watches the process of a container. When it ends, the end of its log is there before anything is said about it.
+---@param world table
+---@param svc table
+---@param engine envctl.deps.Engine
+---@return envctl.Handle?
+function M.watch_container(world, svc, engine)
+  return (proc.watch(svc.record.identity, function()
+    task.spawn(function()
+      if not svc.ending then
+        task.try(require('envctl.deps.docker').keep_log, engine, svc.record)
+      end
+      world:on_leader_exit(svc, nil, nil)
+    end)
+  end))
 end
 
 -- A container instead of a process: found or made, recorded by its id and by the process that it is on this machine.
@@ -324,9 +341,10 @@ local function bring_up(op, d)
   local record = new_record(op, d)
   d.record = record
   record.container_id, record.image, record.container_name = there.id, d.plan.image, there.id:sub(1, 12)
-  record.docker_host = op.base_env.DOCKER_HOST
+  record.engine, record.docker_host = d.engine.name, op.base_env.DOCKER_HOST
   record.identity = there.running and procfs.identity(there.pid) or nil
   record.pid = record.identity and record.identity.pid or nil
+  record.log_since = d.started_after and d.started_after * 1000
   record.started_at = sys.wall_ms() / 1000
   local svc = { record = record, started_mono = began, log_start = 0, dependency = true }
   d.svc = svc
@@ -334,12 +352,10 @@ local function bring_up(op, d)
   world:keep(svc)
   M.requirement(world, record.project).components[record.id] = record
   world:save(true)
-  world:emit('requirements.start', record, { container = there.id, port = record.final, provider = 'docker' })
-  if record.identity then
-    svc.watch = proc.watch(record.identity, function()
-      world:on_leader_exit(svc, nil, nil)
-    end)
-  end
+  world:emit('requirements.start', record, {
+    container = there.id, port = record.final, provider = 'docker', engine = record.engine,
+  })
+  svc.watch = record.identity and M.watch_container(world, svc, d.engine)
   local deadline, wait, why = began + d.plan.ready.timeout_ms, 50, nil
   while not svc.exited and sys.mono_ms() < deadline do
     local ok
@@ -348,7 +364,7 @@ local function bring_up(op, d)
       return
     elseif not svc.watch then
       -- It ended before it could be watched, or runs on another machine: the daemon is asked.
-      local now = d.server.inspect(op.base_env, d.container_id)
+      local now = d.server.inspect(d.engine, d.container_id)
       if not now or not now.running then
         break
       end
@@ -356,7 +372,7 @@ local function bring_up(op, d)
     readiness.pause(svc, wait)
     wait = math.min(wait * 2, 500)
   end
-  error(container_failed(op, d, why), 0)
+  error(container_failed(d, why), 0)
 end
 
 -- A second look at one that is ready: its answer may say that it is no use all the same.

@@ -82,6 +82,26 @@ function M.wanted_seed(dir)
   return fs.read(dir .. '/seed', { max = 4096, nofollow = true })
 end
 
+--- Writes down which ports a container of this data publishes, so that a plan can know without asking anybody.
+---@param dir string
+---@param ports table<string, integer> by name
+function M.note_container(dir, ports)
+  local text = require('envctl.util.json').encode_line { ports = ports } .. '\n'
+  err.check(fs.write_atomic(dir .. '/container', text, { mode = 384, durable = false }), nil, nil, 'io_error') -- 0600
+end
+
+--- The ports that the container of this data publishes, as far as it was written down.
+---@param dir string
+---@return table<string, integer> by name
+function M.container_ports(dir)
+  local doc = require('envctl.util.json').decode(fs.read(dir .. '/container', { max = 65536, nofollow = true }) or '')
+  local out = {}
+  for name, number in pairs(type(doc) == 'table' and type(doc.ports) == 'table' and doc.ports or {}) do
+    out[name] = math.type(number) == 'integer' and number > 0 and number <= 65535 and number or nil
+  end
+  return out
+end
+
 --- Where a dependency takes its first data from, when it is asked to: the directory of another project that has some.
 ---@param d table dependency in the keeper
 ---@return string? dir, table? record of the server that runs on it

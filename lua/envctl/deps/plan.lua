@@ -10,12 +10,13 @@ local M = {}
 local MASK = '***'
 
 -- What one dependency asks ports for. A fixed port is that of its only one.
-local function wants_of(config, id, chosen, out)
+local function wants_of(config, id, chosen, project, out)
+  local adopted = chosen and chosen.adopted and chosen.adopted[names.file(project)] or {}
   local ports = chosen and chosen.described and chosen.described.ports or { { name = id } }
   for _, p in ipairs(ports) do
     local fixed = chosen and #ports == 1 and chosen.fixed or nil
     out[#out + 1] = {
-      id = described.port_id(id, p.name), fixed = fixed, kind = 'dependency',
+      id = described.port_id(id, p.name), fixed = fixed, kind = 'dependency', adopted = adopted[p.name],
       base = not fixed and (p.base or config.bases[id].port) or nil,
     }
   end
@@ -23,13 +24,14 @@ end
 
 --- Ports that a project asks for its dependencies.
 ---@param config table facts.config
+---@param project string
 ---@return envctl.plan.Want[]
-function M.wants(config)
+function M.wants(config, project)
   local out = {}
   for _, id in ipairs(config.dependencies) do
     local chosen = config.providers and config.providers[id]
     if not chosen or chosen.provider ~= 'external' and chosen.scope ~= 'shared' then
-      wants_of(config, id, chosen, out)
+      wants_of(config, id, chosen, project, out)
     end
   end
   return out
@@ -55,7 +57,7 @@ end
 function M.shared_wants(config)
   local out = {}
   for _, id in ipairs(shared_ids(config)) do
-    wants_of(config, id, config.providers[id], out)
+    wants_of(config, id, config.providers[id], M.SHARED, out)
   end
   return out
 end
@@ -169,7 +171,7 @@ end
 
 local function run_by(entry, chosen)
   entry.bin = chosen.bin or json.null
-  entry.image = chosen.image or json.null
+  entry.engine, entry.image = chosen.engine, chosen.image or json.null
   entry.command = json.null
   entry.program = chosen.program or json.null
   entry.run_as = chosen.user and chosen.user.name or json.null

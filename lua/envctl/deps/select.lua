@@ -125,20 +125,26 @@ local function native(def, context)
   }
 end
 
--- `auto` only believes a daemon that answers; one that is asked for by name may be anywhere.
-local function docker(def, settings, context, wanted, shared)
-  if shared and not def.described then
-    return nil, 'docker: shared servers are native ones'
-  end
+-- Of docker, `auto` only believes a daemon that answers; one that is asked for by name may be anywhere.
+local function docker(context, wanted)
+  local engine, env = require 'envctl.deps.engine', context.env
   if context.docker == nil then
-    context.docker, context.docker_why = require('envctl.deps.dockerd').answers(require('envctl.host.sys').environ())
+    context.docker, context.docker_why = engine.docker(env)
   end
-  local remote = wanted == 'docker' and not require('envctl.deps.dockerd').socket(require('envctl.host.sys').environ())
-  if not context.docker and not remote then
-    return nil, context.docker_why
+  if context.docker then
+    return { provider = 'docker', engine = 'docker', why = context.docker_why }
+  elseif wanted == 'docker' and not engine.socket(env) then
+    return { provider = 'docker', engine = 'docker', why = 'docker: DOCKER_HOST is set' }
   end
-  local image = settings:get(key_of(def.id, 'IMAGE')) or def.image
-  return { provider = 'docker', why = remote and 'docker: DOCKER_HOST is set' or context.docker_why, image = image }
+  return nil, context.docker_why
+end
+
+-- Has no daemon that somebody started because containers are wanted: that it is installed says little. So `auto` takes it last.
+local function podman(context)
+  local path = require('envctl.deps.engine').podman(context.env)
+  if path then
+    return { provider = 'docker', engine = 'podman', why = 'podman: ' .. path }
+  end
 end
 
 -- A command of the user's. What it listens with is what the configuration says, defaults included.
@@ -201,30 +207,65 @@ local function problem(id, message, hint, where)
   }
 end
 
+-- Runs it as a process of this machine.
+local function as_process(def, context)
+  if def.scripted then
+    local found = own_command(def)
+    return found, not found and 'command: the script says none' or nil
+  end
+  return native(def, context)
+end
+
+-- The ways that are wanted, in order: each returns how it runs, or nil and why not.
+local function ways(def, settings, context, wanted, image)
+  local out = {}
+  local contained = image and (wanted == 'auto' or wanted == 'docker')
+  if contained and settings:get(key_of(def.id, 'SCOPE')) == 'shared' and not def.described then
+    out[1] = function()
+      return nil, 'docker: shared servers are native ones'
+    end
+    contained = false
+  end
+  if contained then
+    out[#out + 1] = function()
+      return docker(context, wanted)
+    end
+  end
+  if wanted ~= 'docker' then
+    out[#out + 1] = function()
+      return as_process(def, context)
+    end
+  end
+  if contained then
+    out[#out + 1] = function()
+      return podman(context)
+    end
+  end
+  return out
+end
+
 -- What runs it here or in a container: the first of the ways that are wanted and there. nil and all the reasons.
 local function run(def, settings, context, wanted)
-  local key, shared = key_of(def.id, 'PROVIDER'), settings:get(key_of(def.id, 'SCOPE')) == 'shared'
-  local reasons, found, why = {}, nil, nil -- luacheck: ignore 311
-  if (wanted == 'auto' or wanted == 'docker') and (settings:get(key_of(def.id, 'IMAGE')) or def.image) then
-    found, why = docker(def, settings, context, wanted, shared)
-    if not found and wanted == 'docker' then
-      return nil, why, { code = 'docker_unavailable', hint = 'start the daemon, or set ' .. key .. '=native' }
-    end
-    reasons[#reasons + 1] = not found and why or nil
-  elseif wanted == 'docker' then
+  local image, reasons = settings:get(key_of(def.id, 'IMAGE')) or def.image, {}
+  if wanted == 'docker' and not image then
     return nil, 'docker: it has no image', { hint = 'say which: ' .. key_of(def.id, 'IMAGE') }
   end
-  if not found and def.scripted then
-    found = own_command(def)
-    reasons[#reasons + 1] = not found and 'command: the script says none' or nil
-  elseif not found then
-    found, why = native(def, context)
-    reasons[#reasons + 1] = not found and why or nil
+  for _, way in ipairs(ways(def, settings, context, wanted, image)) do
+    local found, why = way()
+    reasons[#reasons + 1] = found and found.why or why
+    if found then
+      found.why = table.concat(reasons, '; ')
+      found.image = found.provider == 'docker' and image or nil
+      return found
+    end
   end
-  if found and #reasons > 0 then
-    found.why = table.concat(reasons, '; ') .. '; ' .. found.why
+  local all = table.concat(reasons, '; ')
+  if wanted == 'docker' then
+    return nil, all, {
+      code = 'docker_unavailable', hint = 'start the daemon, or set ' .. key_of(def.id, 'PROVIDER') .. '=native',
+    }
   end
-  return found, table.concat(reasons, '; ')
+  return nil, all
 end
 
 -- One dependency: {provider, why, …}, or nil and an error object.
@@ -277,11 +318,27 @@ local function budget_ms(id, settings)
   return seconds and seconds > 0 and math.floor(seconds * 1000) or nil
 end
 
+-- The ports of containers that are there, by the names of their projects' directories, where they are to stay
+-- (ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY). A port that somebody fixed is no less fixed for that.
+local function adopted_ports(found, def, settings, context)
+  if found.provider ~= 'docker' or found.fixed
+      or settings:get 'ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY' ~= 'adopt_existing' then
+    return nil
+  end
+  local out = {}
+  for _, dir in ipairs(context.dirs(def.id)) do
+    out[dir:match '([^/]+)/[^/]+$'] = require('envctl.deps.places').container_ports(dir)
+  end
+  found.why = found.why .. '; a container that is there stays on its port'
+  return out
+end
+
 -- What a definition says about every way to run it.
-local function complete(found, def, settings, extra)
+local function complete(found, def, settings, extra, context)
   local id = def.id
   local ours = found.provider == 'native' or found.provider == 'docker' or def.described ~= nil
   found.fixed = fixed_port(id, settings)
+  found.adopted = adopted_ports(found, def, settings, context)
   local scoped = ours and found.provider ~= 'external' and not def.parts
   found.scope = scoped and settings:get(key_of(id, 'SCOPE')) or 'isolated'
   found.ready_ms = budget_ms(id, settings)
@@ -328,7 +385,7 @@ function M.gather(ctx, facts, flags, extra)
   local settings = ctx.settings
   local base = places.base(settings, ctx.paths, ctx.roots.root)
   local context = {
-    root_user = require('envctl.host.sys').geteuid() == 0,
+    root_user = require('envctl.host.sys').geteuid() == 0, env = require('envctl.host.sys').environ(),
     wanted = facts.config.wanted_providers or {}, -- what scripts decided
   }
   function context.dirs(id)
@@ -356,7 +413,7 @@ function M.gather(ctx, facts, flags, extra)
     if found then
       kept[#kept + 1] = id
       found.base, found.required = base, strict
-      complete(found, def, settings, extra)
+      complete(found, def, settings, extra, context)
       -- Only what has no data yet is seeded, from the data of the main working tree.
       found.seed = flags.seed_requirements_from_base == true and facts.mode == 'trees' and found.provider == 'native'
         and found.scope == 'isolated' and not def.described and 'Main' or nil

@@ -41,20 +41,31 @@ end
 ---@field code integer? exit code
 ---@field signal string?
 ---@field out string standard output and error
+---@field answer string standard output alone
 ---@field timed_out boolean?
 
 --- Runs a program. Awaits; on cancel or at the end of the budget it is killed.
----@param o {argv: string[], env: table, cwd: string?, input: string?, timeout_ms: integer?, log: string?, user: table?}
+---@param o {argv: string[], env: table, cwd: string?, input: string?, timeout_ms: integer?, log: string?,
+---  each: fun(chunk: string)?, user: table?} log, each: a file, or what takes it as it comes, for all of its output
 ---@return envctl.deps.Result
 function M.run(o)
-  local chunks, size = {}, 0
+  local chunks, answer, size = {}, {}, 0
   local function keep(chunk)
     if chunk and size < MAX_OUTPUT then
       chunks[#chunks + 1] = chunk
       size = size + #chunk
+      return true
     end
   end
-  local result = { out = '' }
+  local function keep_answer(chunk)
+    answer[#answer + 1] = keep(chunk) and chunk or nil
+  end
+  local function each(chunk)
+    if chunk then
+      o.each(chunk)
+    end
+  end
+  local result = { out = '', answer = '' }
   local process, timer
   local guard <close> = setmetatable({}, { -- luacheck: ignore 211
     __close = function()
@@ -77,9 +88,9 @@ function M.run(o)
       cwd = o.cwd or '/',
       stdin = o.input and 'pipe' or 'null',
       stdout = o.log and { log = o.log } or 'pipe',
-      stderr = o.log and 'stdout' or 'pipe',
-      on_stdout = not o.log and keep or nil,
-      on_stderr = not o.log and keep or nil,
+      stderr = (o.log or o.each) and 'stdout' or 'pipe',
+      on_stdout = o.each and each or not o.log and keep_answer or nil,
+      on_stderr = not (o.log or o.each) and keep or nil,
       on_exec = function(ok, why)
         if not ok then
           keep(why)
@@ -102,7 +113,7 @@ function M.run(o)
     end)
   end)
   result.code, result.signal = code, signal
-  result.out = table.concat(chunks)
+  result.out, result.answer = table.concat(chunks), table.concat(answer)
   return result
 end
 

@@ -44,7 +44,7 @@ local UP = { ready = true, running = true, starting = true, stopping = true, unk
 --- How recorded dependencies are now. What others run (external, shared) is as it was recorded: nobody is asked.
 ---@param state table run state
 ---@param wanted fun(project: string): boolean
----@return table[] {project, id, status, class: 'ok'|'warn'|'bad', port?, provider?, live?, reason?}
+---@return table[] {project, id, status, class: 'ok'|'warn'|'bad', port?, provider?, live?, reason?, exit?, log_path?}
 function M.health(state, wanted)
   local live, reasons = M.live(state)
   local out = {}
@@ -53,7 +53,8 @@ function M.health(state, wanted)
       local key = names.short(project, id)
       local item = {
         project = project, id = id, status = component.status or 'unknown', port = component.final,
-        provider = component.provider, live = live[key], reason = reasons[key], class = 'ok',
+        provider = component.provider, live = live[key], reason = reasons[key], class = 'ok', exit = component.exit,
+        log_path = component.log_path,
       }
       if component.identity and live[key] == nil then
         item.status, item.class = 'unknown', 'warn'
@@ -66,6 +67,24 @@ function M.health(state, wanted)
     end
   end)
   return out
+end
+
+--- Those that belong to a selection of services: of their projects; none when services are named.
+---@param route envctl.Route
+---@param state table run state
+---@param records table[] of the selected services
+---@return table[] as from health()
+function M.beside(route, state, records)
+  if #route.services > 0 then
+    return {}
+  end
+  local narrowed, seen = #route.projects > 0 or #route.args > 0, {}
+  for _, r in ipairs(records) do
+    seen[r.project] = true
+  end
+  return M.health(state, function(project)
+    return not narrowed or seen[project] == true
+  end)
 end
 
 --- Whether anything of a saved state is worth keeping: a service, or a dependency that was started.

@@ -47,7 +47,7 @@ function M.service(service)
 end
 
 local DEPENDENCY = {
-  'id', 'provider', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'command',
+  'id', 'provider', 'engine', 'scope', 'ports', 'program', 'data', 'database', 'user', 'run_as', 'image', 'command',
   'secret_mark', 'env', 'container',
 }
 

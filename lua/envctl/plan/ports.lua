@@ -10,6 +10,7 @@ M.MAX_PORT = 65535
 ---@field id string service or dependency
 ---@field base integer?
 ---@field fixed integer?
+---@field adopted integer? port that its container has already
 ---@field kind 'service'|'dependency'
 
 ---@class envctl.plan.Taken
@@ -143,6 +144,16 @@ local function same_base(input)
   end
 end
 
+-- What is there already stays on its port, unless somebody else has that by now.
+local function adopted(input)
+  local wants = {}
+  for i, want in ipairs(input.wants) do
+    local stays = want.adopted and not want.fixed and not input.taken[want.adopted]
+    wants[i] = stays and { id = want.id, fixed = want.adopted, kind = want.kind } or want
+  end
+  return setmetatable({ wants = wants }, { __index = input })
+end
+
 ---@class envctl.plan.Ports
 ---@field slot integer
 ---@field ports table<string, integer>
@@ -161,6 +172,7 @@ end
 ---@param input envctl.plan.PortInput
 ---@return envctl.plan.Ports
 function M.assign(input)
+  input = adopted(input)
   local ports, own, problems = fixed_ports(input)
   local wish = input.slot or M.wish(input)
   local result = { slot = wish, ports = ports, problems = problems }

@@ -71,7 +71,7 @@ function M.wants(project, config)
       out[#out + 1] = { id = s.name, base = base, fixed = s.port_fixed, kind = 'service' }
     end
   end
-  local more = deps.wants(config)
+  local more = deps.wants(config, project.name)
   return table.move(more, 1, #more, #out + 1, out)
 end
 

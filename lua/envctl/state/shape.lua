@@ -54,14 +54,14 @@ local PROCESS = {
   exit = record { code = integer(0, 255), signal = text, at = text },
   requested_port = port, actual_port = port, final = port,
   listener_pids = list_of(pid), listener_inodes = list_of(count),
-  restarts = count, ready_ms = count, stop_timeout_ms = count, started_at = number,
+  restarts = count, ready_ms = count, stop_timeout_ms = count, started_at = number, log_since = count,
   critical = flag, success = flag, enabled = flag,
   plan = object, stop = object, access = object, ports = object,
 }
 for _, name in ipairs {
   'name', 'project', 'service', 'type', 'mode', 'cwd', 'log_path', 'marker', 'cgroup', 'url', 'run_id', 'plan_digest',
-  'unhealthy', 'id', 'provider', 'scope', 'data_dir', 'container_id', 'container_name', 'docker_host', 'image',
-  'password_file', 'status',
+  'unhealthy', 'id', 'provider', 'scope', 'data_dir', 'container_id', 'container_name', 'docker_host', 'engine',
+  'image', 'password_file', 'status',
 } do
   PROCESS[name] = text
 end
