@@ -71,7 +71,7 @@ function M.wants(project, config)
       out[#out + 1] = { id = s.name, base = base, fixed = s.port_fixed, kind = 'service' }
     end
   end
-  local more = deps.wants(config)
+  local more = deps.wants(config, project)
   return table.move(more, 1, #more, #out + 1, out)
 end
 
@@ -112,7 +112,7 @@ function M.ports(facts, decide)
   for i, project in ipairs(facts.projects) do
     list[i] = { name = project.name, wants = M.wants(project, facts.config) }
   end
-  local shared = deps.shared_wants(facts.config)
+  local shared = deps.shared_wants(facts)
   if #shared > 0 then
     list[#list + 1] = { name = deps.SHARED, wants = shared }
   end
@@ -312,7 +312,7 @@ end
 -- Ports, logs and records go by names.
 local function block_same_names(draft, project)
   for _, service in ipairs(project.services) do
-    for _, id in ipairs(draft.facts.config.dependencies) do
+    for _, id in ipairs(deps.ids(draft.facts.config, project)) do
       if service.name == id then
         block(draft, {
           code = 'config_invalid', message = ('"%s" is the name of a service and of a dependency'):format(id),
@@ -326,7 +326,7 @@ end
 local function plan_dependencies(draft, project)
   local out, facts = json.array {}, draft.facts
   block_same_names(draft, project)
-  for _, id in ipairs(facts.config.dependencies) do
+  for _, id in ipairs(deps.ids(facts.config, project)) do
     if facts.config.providers and facts.config.providers[id] then
       local numbers = deps.numbers(draft.ports, project.name)
       local entry, secrets = deps.build(facts, project, id, numbers)
