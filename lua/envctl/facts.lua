@@ -364,6 +364,20 @@ local function propose_trees(ctx, facts, wanted_base)
   facts.selection.trees = trees or {}
 end
 
+-- What would be lost with worktrees that are too many is a reason not to begin.
+local function guard_removal(ctx, facts, force)
+  local remove = facts.selection.remove or {}
+  if #remove > 0 and not force then
+    local e = guarded(function()
+      local removal = require 'envctl.repo.removal'
+      removal.check(removal.look(ctx, remove))
+    end)
+    if e then
+      table.insert(facts.selection.problems, e)
+    end
+  end
+end
+
 -- A worktree that is not there yet will hold what its base holds: what is checked out here stands for it.
 local function detected_new(ctx, facts, tree, settings, flags, without_of)
   local there = { name = tree.project, root = ctx.roots.execution_root, place = tree.path }
@@ -446,8 +460,12 @@ function M.gather(ctx, opts)
   for _, n in ipairs(facts.selection.notices or {}) do
     facts.notices[#facts.notices + 1] = n
   end
+  if settings:get 'PLANNING_KEEP_PLAN' then
+    facts.selection.archive = nil
+  end
   if facts.selection.create and #facts.selection.problems == 0 then
     propose_trees(ctx, facts, flags.base)
+    guard_removal(ctx, facts, flags.force)
   end
   if facts.config.startup_enabled then
     local preparing = {

@@ -137,6 +137,10 @@ def counts(w):
     before = snapshot(w)
     shown = w.envctl("--headless", "--plan", "--count", "checkout=1", "--dry-run", "--json", rc=0).json()
     equal(shown["selection"]["remove"], ["web_checkout-2"], "what would go")
+    equal([b["code"] for b in shown["blockers"]], ["worktree_dirty"], "and why it will not")
+    told = w.envctl("--headless", "--plan", "cart", "--count", "checkout=1", "--dry-run", "--force", rc=0).out
+    contains(told, "removes: worktree web_checkout-2, to the trash\n"
+                   "makes: worktree web_cart-1 for web/cart.md, on branch web_cart-1 from main\n", "said to people")
     equal(snapshot(w), before, "a dry run changes nothing")
     error = w.envctl("--headless", "--plan", "--count", "checkout=1", "--json", rc=1).json()["error"]
     equal((error["code"], error["reasons"][0]["reason"]), ("worktree_dirty", "untracked"), "refused")
@@ -149,6 +153,9 @@ def counts(w):
     w.envctl("--headless", "--plan", "--count", "web/checkout=0", "--keep-plan", rc=0)
     check((w.repo / "todo/plans/web/checkout.md").exists(), "--keep-plan")
     w.envctl("--headless", "--plan", "checkout", rc=0)
+    for options, moves in (([], True), (["--keep-plan"], False)):
+        told = w.envctl("--headless", "--plan", "--count", "checkout=0", "--dry-run", *options, rc=0).out
+        equal("moves: web/checkout.md to done\n" in told, moves, f"what a dry run says of the plan, {options}")
     w.envctl("--headless", "--plan", "--count", "web/checkout=0", rc=0)
     check(not (w.repo / "todo/plans/web/checkout.md").exists(), "archived")
     equal((w.repo / "todo/done/web/checkout.md").read_text(), "# web/checkout\n\nBuild it.\n", "in done")

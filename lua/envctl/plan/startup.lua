@@ -606,6 +606,14 @@ local function new_trees(trees)
   return out
 end
 
+local function plans_of(list)
+  local out = json.array {}
+  for i, plan in ipairs(list) do
+    out[i] = plan.id
+  end
+  return out
+end
+
 local function selection_object(facts)
   local s = facts.selection
   return {
@@ -615,6 +623,7 @@ local function selection_object(facts)
     planning_files = s.planning_files and json.array(s.planning_files) or nil,
     create = s.trees and #s.trees > 0 and new_trees(s.trees) or nil,
     remove = s.remove and #s.remove > 0 and names_of(s.remove) or nil,
+    archive = s.archive and #s.archive > 0 and plans_of(s.archive) or nil,
     selected_projects = names_of(facts.projects),
     discovered_projects = names_of(facts.discovered),
     preselected_projects = names_of(s.preselected or {}),
