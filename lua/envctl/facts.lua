@@ -364,6 +364,23 @@ local function propose_trees(ctx, facts, wanted_base)
   facts.selection.trees = trees or {}
 end
 
+-- A name that is none in this mode may be one in the other: what is missing is a flag then.
+local function hint_at_mode(ctx, facts, tokens)
+  local other, known, names = facts.mode == 'main' and 'trees' or 'main', {}, require 'envctl.util.names'
+  for i, project in ipairs(require('envctl.repo.projects').list(ctx.roots, ctx.settings, other)) do
+    known[i] = project.name
+  end
+  for _, token in ipairs(tokens) do
+    local hits, said = names.matching(token, known), names.problem('project', token, {}, {}).message
+    for _, problem in ipairs(#hits == 1 and facts.selection.problems or {}) do
+      if problem.message == said then
+        local what = other == 'trees' and ' is a worktree' or ' is the main working tree'
+        problem.hint = hits[1] .. what .. ': add --' .. other
+      end
+    end
+  end
+end
+
 -- What would be lost with worktrees that are too many is a reason not to begin.
 local function guard_removal(ctx, facts, force)
   local remove = facts.selection.remove or {}
@@ -459,6 +476,10 @@ function M.gather(ctx, opts)
   }
   for _, n in ipairs(facts.selection.notices or {}) do
     facts.notices[#facts.notices + 1] = n
+  end
+  if #facts.selection.problems > 0 and command ~= 'plan' then
+    hint_at_mode(ctx, facts, route.projects)
+    hint_at_mode(ctx, facts, route.args)
   end
   if settings:get 'PLANNING_KEEP_PLAN' then
     facts.selection.archive = nil
