@@ -20,7 +20,8 @@ end
 
 -- What to do about a disk that refuses writing is the same wherever it is met.
 local DISK_HINT = 'free some space, or set RUN_SH_RUNTIME_DIR to a directory that can be written'
-local DISK = { ENOSPC = true, EDQUOT = true, EROFS = true }
+--- Codes of the kernel with which a disk refuses writing.
+M.DISK = { ENOSPC = true, EDQUOT = true, EROFS = true }
 
 --- Makes an error object without raising it.
 ---@param code string
@@ -32,7 +33,7 @@ function M.new(code, message, opts)
   return setmetatable({
     code = code,
     message = message,
-    hint = opts.hint or (opts.data and DISK[opts.data.errno] and DISK_HINT) or nil,
+    hint = opts.hint or (opts.data and M.DISK[opts.data.errno] and DISK_HINT) or nil,
     where = opts.where,
     data = opts.data,
     exit = opts.exit,

@@ -234,9 +234,8 @@ local function uses_user_env(services)
 end
 
 -- Adds what the launch env sections say to a service. Lines without a source are left out, which is said.
-local function add_launch_env(facts, settings, project, service)
+local function add_launch_env(facts, settings, project, service, sources)
   local sections = settings.sections
-  local sources = require('envctl.deps.plan').sources(facts, project)
   if #sections.list == 0 and next(sources) == nil then
     return
   end
@@ -285,7 +284,7 @@ local function switched_off(flags)
   return off
 end
 
-local function detected(facts, project, settings, flags, session)
+local function detected(facts, project, settings, flags, session, without_of)
   if project.missing then
     local text = 'the worktree of ' .. project.name .. ' is gone: ' .. project.root
     local gone = { code = 'worktree_missing', message = text, hint = 'run git worktree prune', where = project.name }
@@ -302,8 +301,20 @@ local function detected(facts, project, settings, flags, session)
   if session then
     services, skipped, problems = with_scripts(session, facts, project, found)
   end
+  -- Dependencies that this project does not get, by id, and why.
+  local without = without_of {
+    name = project.name, mode = facts.mode, root = project.place or project.root, files = project.root,
+  }
+  for _, id in ipairs(facts.config.dependencies) do
+    if without[id] then
+      skipped[#skipped + 1] = { name = id, reason = without[id], enabled = false }
+    end
+  end
+  local sources = require('envctl.deps.plan').sources(facts, {
+    name = project.name, root = project.root, without = without,
+  })
   for _, service in ipairs(services) do
-    add_launch_env(facts, settings, project, service)
+    add_launch_env(facts, settings, project, service, sources)
   end
   if uses_user_env(services) then
     facts.env = require('envctl.host.sys').environ()
@@ -315,6 +326,7 @@ local function detected(facts, project, settings, flags, session)
     worktree = project.worktree,
     services = services,
     skipped = skipped,
+    without = without,
     problems = problems,
     warnings = found.warnings,
   }
@@ -352,10 +364,41 @@ local function propose_trees(ctx, facts, wanted_base)
   facts.selection.trees = trees or {}
 end
 
+-- A name that is none in this mode may be one in the other: what is missing is a flag then.
+local function hint_at_mode(ctx, facts, tokens)
+  local other, known, names = facts.mode == 'main' and 'trees' or 'main', {}, require 'envctl.util.names'
+  for i, project in ipairs(require('envctl.repo.projects').list(ctx.roots, ctx.settings, other)) do
+    known[i] = project.name
+  end
+  for _, token in ipairs(tokens) do
+    local hits, said = names.matching(token, known), names.problem('project', token, {}, {}).message
+    for _, problem in ipairs(#hits == 1 and facts.selection.problems or {}) do
+      if problem.message == said then
+        local what = other == 'trees' and ' is a worktree' or ' is the main working tree'
+        problem.hint = hits[1] .. what .. ': add --' .. other
+      end
+    end
+  end
+end
+
+-- What would be lost with worktrees that are too many is a reason not to begin.
+local function guard_removal(ctx, facts, force)
+  local remove = facts.selection.remove or {}
+  if #remove > 0 and not force then
+    local e = guarded(function()
+      local removal = require 'envctl.repo.removal'
+      removal.check(removal.look(ctx, remove))
+    end)
+    if e then
+      table.insert(facts.selection.problems, e)
+    end
+  end
+end
+
 -- A worktree that is not there yet will hold what its base holds: what is checked out here stands for it.
-local function detected_new(ctx, facts, tree, settings, flags)
+local function detected_new(ctx, facts, tree, settings, flags, without_of)
   local there = { name = tree.project, root = ctx.roots.execution_root, place = tree.path }
-  local project = detected(facts, there, settings, flags, ctx:scripts())
+  local project = detected(facts, there, settings, flags, ctx:scripts(), without_of)
   project.root = tree.path
   project.worktree = { action = 'create', branch = tree.branch, base = tree.base }
   return project
@@ -381,7 +424,7 @@ function M.gather(ctx, opts)
   local mode = mode_of(ctx, route, command)
   local tty = is_interactive(sys)
   local asked = flags.headless or (route == ctx.route and flags.json)
-  local declared, provides = require('envctl.deps.scripted').read(ctx:scripts(), settings)
+  local declared, provides, without_of = require('envctl.deps.scripted').read(ctx:scripts(), settings)
   local facts = {
     command = command,
     mode = mode,
@@ -434,8 +477,16 @@ function M.gather(ctx, opts)
   for _, n in ipairs(facts.selection.notices or {}) do
     facts.notices[#facts.notices + 1] = n
   end
+  if #facts.selection.problems > 0 and command ~= 'plan' then
+    hint_at_mode(ctx, facts, route.projects)
+    hint_at_mode(ctx, facts, route.args)
+  end
+  if settings:get 'PLANNING_KEEP_PLAN' then
+    facts.selection.archive = nil
+  end
   if facts.selection.create and #facts.selection.problems == 0 then
     propose_trees(ctx, facts, flags.base)
+    guard_removal(ctx, facts, flags.force)
   end
   if facts.config.startup_enabled then
     local preparing = {
@@ -443,11 +494,11 @@ function M.gather(ctx, opts)
       again = flags.refresh_cache, fast = flags.fast, resuming = command == 'resume',
     }
     for i, project in ipairs(facts.selection.selected) do
-      facts.projects[i] = detected(facts, project, settings, flags, ctx:scripts())
+      facts.projects[i] = detected(facts, project, settings, flags, ctx:scripts(), without_of)
       facts.projects[i].worktree = ctx.created and ctx.created[project.name] or nil
     end
     for _, tree in ipairs(facts.selection.trees or {}) do
-      facts.projects[#facts.projects + 1] = detected_new(ctx, facts, tree, settings, flags)
+      facts.projects[#facts.projects + 1] = detected_new(ctx, facts, tree, settings, flags, without_of)
     end
     for _, project in ipairs(facts.projects) do
       require('envctl.prepare.steps').decide(project, project.services, preparing)

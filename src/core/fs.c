@@ -400,8 +400,13 @@ int ec_fs_flock(const char *path, ec_err *err)
 {
     int fd = open_path(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0) {
-        fail_write(err, errno, path);
-        return -1;
+        int why = errno;
+        // A lock is no write: what is there can be locked on a read-only file system, too.
+        fd = why == EROFS ? open_path(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) : -1;
+        if (fd < 0) {
+            fail_write(err, why, path);
+            return -1;
+        }
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         int why = errno;

@@ -241,6 +241,7 @@ KEPT = [
     r"python-engine",
     r"engine",
     r"engine/ports\.(json|lock|turn)",
+    r"engine/preparation(-\d\.lock|\.turn)",
     r"engine/(repo-[0-9a-f]{12})",
     r"engine/repo-[0-9a-f]{12}/(keeper\.(lock|log|err)|events\.jsonl(\.1)?|error_report\.json|runs)",
     r"engine/repo-[0-9a-f]{12}/planning_selection\.json",

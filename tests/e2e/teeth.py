@@ -195,6 +195,20 @@ TEETH = [
         [("keeper/apply.lua", "          give_up(op, project.name, e)\n", "          error(e, 0)\n")],
     ),
     (
+        "the budget of steps of all repositories",
+        "test_prepare_machine",
+        ["a_slot_is_given_back"],
+        None,
+        [("keeper/prepare.lua", "if caller and caller:find '@[^/]*$' then", "if true then")],
+    ),
+    (
+        "a stop where no keeper can listen",
+        "test_faults",
+        ["a_read_only_disk_without_a_keeper"],
+        None,
+        [("keeper/client.lua", "elseif not (result.data and err.DISK[result.data.errno]) then", "else")],
+    ),
+    (
         "trimming of logs",
         "test_logs",
         ["the_cap_is_kept_by_the_next_keeper"],

@@ -234,6 +234,32 @@ def what_scripts_say_about_the_bundled_ones(w):
 
 
 @test
+def in_some_projects_only(w):
+    """enable_if is asked for each project: a path, or a function."""
+
+    def explained():
+        document = w.envctl("explain-startup", "--trees", "--all", "--json", rc=0).json()
+        return {p["name"]: ([d["id"] for d in p["dependencies"]], "REDIS_URL" in p["services"][0]["env"])
+                for p in document["plan"]["projects"]}, [(s["project"], s["service"], s["reason"]) for s in document["skipped"]]
+
+    w.services(backend="", TREES_FRONTEND_ENABLE=False, TREES_REDIS_ENABLE=True, TREES_POSTGRES_ENABLE=True)
+    for n in (1, 2):
+        w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
+    (w.repo / "trees/shop/2/backend/cache").mkdir()
+    for second in ('ctx.project.name == "shop-1"', 'nil'):
+        w.write(".envctl.lua", 'return { envctl = 1, dependencies = { redis = { enable_if = "backend/cache" },\n'
+                               f'  postgres = {{ enable_if = function(ctx) return {second} end }} }} }}\n')
+        plans, skipped = explained()
+        first = ["postgres"] if second != "nil" else []
+        equal(plans, {"shop-1": (first, False), "shop-2": (["redis"], True)}, "who gets what")
+        check(("shop-1", "redis", "there is no `backend/cache`") in skipped, f"what is left out of the first: {skipped}")
+        check(("shop-2", "postgres", "switched off by .envctl.lua:2") in skipped, f"what is left out of the second: {skipped}")
+    w.write(".envctl.lua", 'return { envctl = 1, dependencies = { redis = { enable_if = function() return "yes" end } } }\n')
+    error = w.envctl("explain-startup", "--trees", "--all", "--json", rc=1).error()
+    contains(error["message"], 'dependencies.redis.enable_if: expected true or false, got "yes"', "what is wrong")
+
+
+@test
 def supabase_without_containers(w):
     """A command of the user's, or somebody else's: the database alone."""
     with Data(w):

@@ -4,7 +4,9 @@ state file that is garbled; and many services that end at once (R16)."""
 
 import contextlib
 import ctypes
+import fcntl
 import filecmp
+import functools
 import json
 import os
 import re
@@ -21,12 +23,17 @@ CLONE_NEWNS = 0x20000
 CLOCK = TOP / "tests/fixtures/preload/clock.c"
 
 
-@contextlib.contextmanager
-def mounted(what, where, *options):
-    """A file system that only this test program and its children see."""
+@functools.cache
+def mounts_of_our_own():
+    """From here on what is mounted is seen by this test program and the children that it has from now on."""
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         raise Skipped("mounting needs root")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
+@contextlib.contextmanager
+def mounted(what, where, *options):
+    mounts_of_our_own()
     where.mkdir(mode=0o700, exist_ok=True)
     if subprocess.run(["mount", *options, what, where], check=False).returncode != 0:
         raise Skipped(f"this machine does not mount {' '.join(options)}")
@@ -109,11 +116,66 @@ def a_read_only_disk(w):
         shown = w.envctl("show-state", "--json", rc=0).json()["state"]["services"]
         equal({s["live"] for s in shown.values()}, {False}, "live")
         contains(w.envctl("logs", "--all", rc=0).out, "listening", "logs")
-        for command in (["start", "--headless"], ["stop-all"]):
-            error = w.envctl(*command, "--json", rc=1).error()
-            contains(error["message"], str(w.runtime), f"message of {command}")
-            equal(w.processes(), [], f"processes after {command}")
+        error = w.envctl("start", "--headless", "--json", rc=1).error()
+        contains(error["message"], str(w.runtime), "what it says")
+        equal(w.processes(), [], "processes after start")
+        done = w.envctl("stop-all", "--json", rc=0).json()
+        equal([s["was_alive"] for s in done["stopped"]], [False, False], "what had ended")
+        contains(done["unwritten"], str(w.runtime), "what could not be written")
         subprocess.run(["mount", "-o", "remount,rw", w.runtime], check=True)
+
+
+@contextlib.contextmanager
+def read_only_from_now_on(w):
+    """What is open for writing stays so; from now on nothing else below the runtime root can be opened for that."""
+    with mounted(w.runtime, w.runtime, "--bind"):
+        subprocess.run(["mount", "-o", "remount,bind,ro", w.runtime], check=True)
+        yield
+
+
+def stopping_works_and_says_what_is_not_written(w):
+    """stop and stop-all on the read-only disk; and the next stop-all on one that can be written cleans up."""
+    contains(w.envctl("logs", "--all", rc=0).out, "listening", "logs")
+    result = w.envctl("stop", "--service", "frontend", rc=0)
+    contains(result.err, f"what was stopped could not be recorded: {w.runtime}", "stop")
+    equal([p.cwd() for p in w.service_processes()], [str(w.repo / "backend")], "what runs after stop")
+    done = w.envctl("stop-all", "--json", rc=0).json()
+    contains(done["unwritten"], str(w.runtime), "what stop-all says")
+    equal(w.service_processes(), [], "services after stop-all")
+    shown = w.envctl("show-state", "--json", rc=0).json()["state"]["services"]
+    equal({s["live"] for s in shown.values()}, {False}, "what the old state says is looked at again")
+
+
+@test
+def a_read_only_disk_with_a_keeper(w):
+    mounts_of_our_own()  # the keeper's too
+    w.services(backend="", frontend="")
+    w.start()
+    with read_only_from_now_on(w):
+        stopping_works_and_says_what_is_not_written(w)
+        w.gone()
+    equal(w.envctl("stop-all", "--json", rc=0).json()["unwritten"], None, "a disk that can be written")
+    equal(w.envctl("show-state", "--json", rc=1).json()["found"], False, "what is left of the state")
+
+
+@test
+def a_read_only_disk_without_a_keeper(w):
+    """None can begin to listen there: the client ends the services, which live, by itself."""
+    w.services(backend="", frontend="")
+    w.start()
+    for p in w.keepers():
+        p.signal(signal.SIGKILL)
+    wait_for(lambda: not w.keepers(), "the keeper to end")
+    with read_only_from_now_on(w):
+        # As long as somebody holds the lock there is a keeper that is about to listen, or about to go.
+        with open(w.scope_dir() / "keeper.lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            equal(w.envctl("stop-all", "--json", rc=1).error()["code"], "busy", "with the lock of a keeper")
+            equal(len(w.service_processes()), 2, "services")
+        stopping_works_and_says_what_is_not_written(w)
+        equal(w.keepers(), [], "keepers")
+    equal(w.envctl("stop-all", "--json", rc=0).json()["unwritten"], None, "a disk that can be written")
+    equal(w.envctl("show-state", "--json", rc=1).json()["found"], False, "what is left of the state")
 
 
 def disk_at_one_moment(image, copy):

@@ -1,41 +1,14 @@
 #!/usr/bin/env python3
 """examples/shop-db: a product whose backend keeps its rows in Postgres and its carts in Redis, native and in containers."""
 
-import json
-import subprocess
-
-from deps import Data, components, get
+from deps import Data, components
 from docker_lib import daemon, images
-from lib import Failed, check, equal, main, test
-
-
-def call(url, method, path, body=None):
-    argv = ["curl", "-sS", "--max-time", "20", "-X", method, url + path]
-    done = subprocess.run(argv + (["-d", json.dumps(body)] if body else []), capture_output=True, text=True)
-    if done.returncode:
-        raise Failed(f"{method} {path}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+from lib import check, equal, main, test
+from shop import buy, stock, total
 
 
 def backend(w, project="Main"):
     return w.saved_state()["services"][f"{project} Backend"]["url"].replace("localhost", "127.0.0.1")
-
-
-def buy(url, product, quantity):
-    cart = call(url, "POST", "/api/carts")["id"]
-    call(url, "PUT", f"/api/carts/{cart}/items/{product}", {"quantity": quantity})
-    call(url, "POST", f"/api/carts/{cart}/checkout")
-    # The cart is one of Redis: something has to be in it to be seen later.
-    call(url, "PUT", f"/api/carts/{cart}/items/mug", {"quantity": 1})
-    return cart
-
-
-def stock(url, product):
-    return json.loads(get(url, f"/api/products/{product}"))["stock"]
-
-
-def total(url, cart):
-    return call(url, "GET", f"/api/carts/{cart}").get("total_cents")
 
 
 def sold_stays_sold(w, timeout=60):
@@ -43,7 +16,7 @@ def sold_stays_sold(w, timeout=60):
     cart = buy(backend(w), "lamp", 3)
     equal(stock(backend(w), "lamp"), 9, "lamps left")
     front = w.saved_state()["services"]["Main Frontend"]["url"]
-    equal(json.loads(get(front, "/api/products/lamp"))["stock"], 9, "the same through the frontend")
+    equal(stock(front, "lamp"), 9, "the same through the frontend")
     w.envctl("stop", "--headless", rc=0)
     w.envctl("start", "--headless", rc=0, timeout=timeout)
     equal(stock(backend(w), "lamp"), 9, "lamps left after a stop and a start")

@@ -8,8 +8,9 @@ import subprocess
 import threading
 import urllib.request
 
-from deps import Data, components, configure, get
+from deps import Data, components
 from lib import BIN, PYTHON, SVC, check, contains, equal, main, test, wait_for
+from shop import buy, stock, total
 from terminal import on_terminal
 
 
@@ -82,67 +83,77 @@ def twenty_and_one_of_them_fails(w):
     equal(w.service_processes(), [], "stop ends everything")
 
 
-# Postgres and Redis are a mode's; a script leaves them to the worktrees of one group.
-SERVERS_OF_ONE_GROUP = """return { envctl = 1, override = {
-  ["plan.startup"] = function(base, ctx)
-    local document = base(ctx)
-    for _, project in ipairs(document.plan and document.plan.projects or {}) do
-      if not project.name:find "^db_" then
-        project.dependencies = {}
+# The worktrees of one group of plans keep everything in servers of their own, the others in memory.
+SERVERS_OF_ONE_GROUP = """local function stored(ctx)
+  return ctx.project.name:find "^db_" ~= nil
+end
+
+return {
+  envctl = 1,
+  dependencies = { postgres = { enable_if = stored }, redis = { enable_if = stored } },
+  override = {
+    ["detect.services"] = function(base, ctx)
+      local services = base(ctx)
+      if not stored(ctx) then
+        services.backend.command = "/usr/bin/python3 main.py --port ${port}"
       end
-    end
-    return document
-  end,
-} }
+      return services
+    end,
+  },
+}
 """
+LAMPS = 12
 
 
-@test(timeout=180)
-def twenty_plan_files_five_of_them_with_servers(w):
-    """One --plan makes and starts them all; each answers with its own data, and the order of starts changes no port."""
+@test(timeout=300)
+def twenty_shops_five_of_them_with_servers(w):
+    """One --plan makes and starts twenty worktrees of examples/shop; each has its own customers. The order of starts changes no port,
+    and what was sold from a database stays sold."""
     plans = [f"web/page_{n}" for n in range(1, 16)] + [f"db/table_{n}" for n in range(1, 6)]
     trees = {plan.replace("/", "_") + "-1": plan for plan in plans}
     stored = [name for name in trees if name.startswith("db_")]
 
-    def by_name(result):
-        return {s["name"].removesuffix(" Backend"): s for s in result.json()["services"]}
+    def urls():
+        """{tree: (backend, frontend)} of what runs; all of it does."""
+        services = w.saved_state()["services"]
+        equal(set(services), {f"{name} {s}" for name in trees for s in ("Backend", "Frontend")}, "what runs")
+        return {name: tuple(services[f"{name} {s}"]["url"].replace("localhost", "127.0.0.1") for s in ("Backend", "Frontend"))
+                for name in trees}
 
-    def look(services, rows, counter):
-        equal(set(services), set(trees), "what runs")
-        for name, s in services.items():
-            url = s["url"].replace("localhost", "127.0.0.1")
-            contains(get(url, "/task"), f"the task of {trees[name]}", name)
-            if name in stored:
-                if not rows:
-                    equal(get(url, f"/put?{name}"), "ok", name)
-                equal((get(url, "/rows"), get(url, "/incr")), (json.dumps([name]), counter), f"the data of {name}")
-
-    def ports(services):
+    def ports():
         state = w.saved_state()
         equal(sorted(state["requirements"]), sorted(stored), "who has servers")
-        servers = {(name, c["id"]): c["final"] for name in stored for c in components(state, name).values()}
-        used = {name: s["port"] for name, s in services.items()} | servers
-        equal((len(used), len(set(used.values()))), (30, 30), f"ports of their own: {used}")
+        used = {(name, c["id"]): c["final"] for name in stored for c in components(state, name).values()}
+        used |= {name: s["actual_port"] for name, s in state["services"].items()}
+        equal((len(used), len(set(used.values()))), (50, 50), f"ports of their own: {used}")
         return used
 
     with Data(w):
+        w.shop("shop-db")
         for plan in plans:
             w.write(f"todo/plans/{plan}.md", f"# the task of {plan}\n")
         w.write(".envctl.lua", SERVERS_OF_ONE_GROUP)
-        configure(w, mode="TREES", RUN_SH_OPT_PARALLEL_TREES_MAX=10)
+        w.commit()
         w.envctl("script", "trust", rc=0)
-        first = by_name(w.envctl("--headless", "--plan", ",".join(plans), "--json", rc=0, timeout=120))
-        look(first, rows=False, counter="1")
-        before = ports(first)
+        w.envctl("--headless", "--plan", ",".join(plans), "--parallel-trees-max", "10", rc=0, timeout=200)
+        shops, before, carts = urls(), ports(), {}
+        for n, (name, (backend, frontend)) in enumerate(shops.items()):
+            equal((w.repo / f"trees/{name[:-2]}/1/MAIN_TASK.md").read_text(), f"# the task of {trees[name]}\n", f"task of {name}")
+            carts[name] = buy(backend, "lamp", n % LAMPS + 1)
+            equal(stock(frontend, "lamp"), LAMPS - 1 - n % LAMPS, f"lamps on the page of {name}")
+        for (name, (_, frontend)), other in zip(shops.items(), reversed(list(trees))):
+            equal((total(frontend, carts[name]), total(frontend, carts[other])), (1200, None), f"carts of {name}, of {other} there")
         w.stop_all()
         equal(w.service_processes(), [], "stop ends everything")
 
         # The last ones first, one after another, and then the rest.
-        some = [word for name in reversed(list(trees)[8:]) for word in ("--project", name)]
+        some = [word for name in reversed(list(trees)[14:]) for word in ("--project", name)]
         w.start("--trees", *some, "--no-parallel-trees", timeout=120)
-        again = by_name(w.envctl("--headless", "--plan", ",".join(reversed(plans)), "--json", rc=0, timeout=120))
-        look(again, rows=True, counter="2")
-        equal(ports(again), before, "the same ports")
+        w.envctl("--headless", "--plan", ",".join(reversed(plans)), "--parallel-trees-max", "10", rc=0, timeout=200)
+        equal((urls(), ports()), (shops, before), "the same places")
+        for n, (name, (_, frontend)) in enumerate(shops.items()):
+            kept = (LAMPS - 1 - n % LAMPS, 1200) if name in stored else (LAMPS, None)
+            equal((stock(frontend, "lamp"), total(frontend, carts[name])), kept, f"lamps and cart of {name}, after a new start")
 
 
 @test(timeout=120)

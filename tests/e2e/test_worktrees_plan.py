@@ -2,11 +2,13 @@
 """From plan files to running worktrees: what is made, what it is called, what stays the same, and what never happens."""
 
 import os
+import re
 import shutil
 import subprocess
 import urllib.request
 
 from lib import BIN, Skipped, check, contains, equal, main, test
+from terminal import on_terminal
 
 
 def prepare(w, startup=True, **options):
@@ -137,6 +139,10 @@ def counts(w):
     before = snapshot(w)
     shown = w.envctl("--headless", "--plan", "--count", "checkout=1", "--dry-run", "--json", rc=0).json()
     equal(shown["selection"]["remove"], ["web_checkout-2"], "what would go")
+    equal([b["code"] for b in shown["blockers"]], ["worktree_dirty"], "and why it will not")
+    told = w.envctl("--headless", "--plan", "cart", "--count", "checkout=1", "--dry-run", "--force", rc=0).out
+    contains(told, "removes: worktree web_checkout-2, to the trash\n"
+                   "makes: worktree web_cart-1 for web/cart.md, on branch web_cart-1 from main\n", "said to people")
     equal(snapshot(w), before, "a dry run changes nothing")
     error = w.envctl("--headless", "--plan", "--count", "checkout=1", "--json", rc=1).json()["error"]
     equal((error["code"], error["reasons"][0]["reason"]), ("worktree_dirty", "untracked"), "refused")
@@ -149,10 +155,48 @@ def counts(w):
     w.envctl("--headless", "--plan", "--count", "web/checkout=0", "--keep-plan", rc=0)
     check((w.repo / "todo/plans/web/checkout.md").exists(), "--keep-plan")
     w.envctl("--headless", "--plan", "checkout", rc=0)
+    for options, moves in (([], True), (["--keep-plan"], False)):
+        told = w.envctl("--headless", "--plan", "--count", "checkout=0", "--dry-run", *options, rc=0).out
+        equal("moves: web/checkout.md to done\n" in told, moves, f"what a dry run says of the plan, {options}")
     w.envctl("--headless", "--plan", "--count", "web/checkout=0", rc=0)
     check(not (w.repo / "todo/plans/web/checkout.md").exists(), "archived")
     equal((w.repo / "todo/done/web/checkout.md").read_text(), "# web/checkout\n\nBuild it.\n", "in done")
     equal(sorted(trees(w)), ["web_checkout-spike-1"], "the other one is untouched")
+
+
+@test
+def a_list_for_people(w):
+    """On a terminal it says what is unusual about each worktree; whoever reads names gets names."""
+    prepare(w)
+    w.envctl("--headless", "--plan", "checkout,checkout,cart", "--no-resume", rc=0)
+    w.envctl("stop", "--project", "web_checkout-1", rc=0)
+    w.git("worktree", "lock", "trees/web_checkout/1")
+    w.git("-C", "trees/web_checkout/2", "switch", "-q", "-c", "other")
+    w.git("branch", "-q", "-u", "main", "web_cart-1")
+    w.git("-C", "trees/web_cart/1", "commit", "-q", "--allow-empty", "-m", "more")
+    (w.repo / "trees/web_cart/1/mine").write_text("x")
+    equal(w.envctl("list-trees", rc=0).out, "web_cart-1\nweb_checkout-1\nweb_checkout-2\n", "to a program")
+    t = on_terminal(w, BIN, "list-trees", columns=140)
+    equal(t.exit_code(), 0, "exit code")
+    rows = [re.split("  +", re.sub(r"\d+ (s|min) ago", "AGE", line.rstrip())) for line in t.screen().splitlines() if line.startswith("web")]
+    t.close()
+    url = {name: s["url"] for name, s in w.saved_state()["services"].items()}
+    equal(rows, [
+        ["web_cart-1", "running", "dirty", "1 ahead", "AGE", url["web_cart-1 Backend"]],
+        ["web_checkout-1", "stopped", "locked clean", "AGE"],
+        ["web_checkout-2", "running", "clean", "other", "AGE", url["web_checkout-2 Backend"]],
+    ], "to people")
+
+    # Of several that may not go each is named, and so is the way to what is of the other mode.
+    message = w.envctl("delete-worktree", "web_cart-1", "web_checkout-1", "--json", rc=1).error()["message"]
+    equal(message, "web_cart-1 has work that would be lost: 1 untracked: mine; web_checkout-1 is locked", "both")
+    for words, hint in (
+        (["start", "--project", "web_cart-1"], "web_cart-1 is a worktree: add --trees"),
+        (["resume", "web_cart-1"], "web_cart-1 is a worktree: add --trees"),
+        (["start", "--trees", "--project", "Main"], "Main is the main working tree: add --main"),
+        (["start", "--project", "nope"], "known: Main; a service is named with --service"),
+    ):
+        equal(w.envctl(*words, "--headless", "--json", rc=1).error()["hint"], hint, f"hint of {words}")
 
 
 @test

@@ -62,16 +62,31 @@ function T.test_ports_that_are_asked_for()
   local f = facts()
   f.config.providers.redis.provider = 'external'
   f.config.providers.postgres.fixed = 7000
-  lu.assertEquals(plan.wants(f.config, 'Main'), { { id = 'postgres', fixed = 7000, kind = 'dependency' } })
+  lu.assertEquals(plan.wants(f.config, {}), { { id = 'postgres', fixed = 7000, kind = 'dependency' } })
 end
 
 function T.test_the_port_of_a_container_that_is_there()
   local f = facts()
   f.config.providers.postgres.adopted = { Main = { postgres = 5555 } }
   local function wanted(name)
-    return plan.wants(f.config, name)[1].adopted
+    return plan.wants(f.config, { name = name })[1].adopted
   end
   lu.assertEquals({ wanted 'Main', wanted 'other' }, { 5555 })
+end
+
+function T.test_what_a_script_leaves_out_of_a_project()
+  local f = facts()
+  local without, with = { without = { postgres = 'why' } }, { without = {} }
+  lu.assertEquals(plan.wants(f.config, without), { { id = 'redis', base = 6379, kind = 'dependency' } })
+  lu.assertNil(plan.sources(f, { name = 'a', root = '/a', without = without.without }).DATABASE_URL)
+  f.config.dependencies = { 'supabase', 'supabase-auth' }
+  lu.assertEquals(plan.ids(f.config, { without = { supabase = 'why' } }), {}) -- a part goes with its whole
+  -- A shared server is wanted as long as one project has a use for it.
+  f.config.dependencies, f.config.providers.postgres.scope = { 'postgres' }, 'shared'
+  f.projects = { without, with }
+  lu.assertEquals(#plan.shared_wants(f), 1)
+  f.projects = { without, without }
+  lu.assertEquals(#plan.shared_wants(f), 0)
 end
 
 function T.test_tokens()
@@ -125,7 +140,7 @@ end
 
 function T.test_a_described_one()
   local f = described_facts 'command'
-  lu.assertEquals(plan.wants(f.config, 'Main'), {
+  lu.assertEquals(plan.wants(f.config, {}), {
     { id = 'mail.http', base = 8025, kind = 'dependency' }, { id = 'mail.smtp', base = 1025, kind = 'dependency' },
   })
   local numbers = { ['mail.http'] = 8045, ['mail.smtp'] = 1045 }

@@ -90,6 +90,7 @@ function envctl.append(items) end
 
 ---@class envctl.Dependency
 ---@field enabled? boolean
+---@field enable_if? string|fun(ctx: {project: envctl.ProjectInfo}): boolean a path that has to exist in a project that gets it, or a function
 ---@field image? string
 ---@field provider? 'auto'|'native'|'docker'|'external'|'command'
 ---@field command? envctl.Command

@@ -73,11 +73,10 @@ local function choose(ctx, facts)
 end
 
 -- Before a choice made by hand takes worktrees away, it is said which.
-local function agreed(ctx, selection)
+local function agreed(selection)
   if #(selection.remove or {}) == 0 then
     return true
   end
-  require('envctl.repo.sync').check(ctx, selection)
   local names = {}
   for i, project in ipairs(selection.remove) do
     names[i] = project.name
@@ -103,7 +102,7 @@ function M.run(ctx)
   local facts = look()
   if facts.selection.reason == 'interactive_plan_selector' and choose(ctx, facts) then
     facts = look()
-    if not agreed(ctx, facts.selection) then
+    if not agreed(facts.selection) then
       ctx.out.text 'Nothing was changed.'
       return 1
     end

@@ -26,7 +26,7 @@ end
 local function request_again(client, ctx, request, on_event)
   local task = require 'envctl.task'
   for attempt = 1, 3 do
-    local ok, result = task.try(client.request, ctx, request, on_event)
+    local ok, result = task.try(client.stop, ctx, request, on_event)
     if ok then
       return result
     elseif result.code ~= 'keeper_lost' or attempt == 3 then
@@ -56,6 +56,7 @@ function M.execute(ctx, request, done)
   if ctx.out.is_json then
     document(ctx, {
       stopped = result.stopped, swept = result.swept, dependencies = result.dependencies, found = true,
+      unwritten = result.unwritten,
     })
     return 0
   end

@@ -22,16 +22,36 @@ local function wants_of(config, id, chosen, project, out)
   end
 end
 
+-- Whether a script leaves it out of a project. A part goes with its whole.
+local function left_out(project, id)
+  local def, without = definitions.by_id[id], project.without or {}
+  return without[id] ~= nil or def ~= nil and def.part_of ~= nil and without[def.part_of] ~= nil
+end
+
+--- Ids of what a project gets, in order: what is enabled, without what a script leaves out of this one.
+---@param config table facts.config
+---@param project {without: table<string, string>?}
+---@return string[]
+function M.ids(config, project)
+  local out = {}
+  for _, id in ipairs(config.dependencies) do
+    if not left_out(project, id) then
+      out[#out + 1] = id
+    end
+  end
+  return out
+end
+
 --- Ports that a project asks for its dependencies.
 ---@param config table facts.config
----@param project string
+---@param project {name: string, without: table<string, string>?}
 ---@return envctl.plan.Want[]
 function M.wants(config, project)
   local out = {}
-  for _, id in ipairs(config.dependencies) do
+  for _, id in ipairs(M.ids(config, project)) do
     local chosen = config.providers and config.providers[id]
     if not chosen or chosen.provider ~= 'external' and chosen.scope ~= 'shared' then
-      wants_of(config, id, chosen, project, out)
+      wants_of(config, id, chosen, project.name, out)
     end
   end
   return out
@@ -40,11 +60,21 @@ end
 --- The holder of what is shared by all projects. No project has such a name.
 M.SHARED = '@shared'
 
-local function shared_ids(config)
-  local out = {}
-  for _, id in ipairs(config.dependencies) do
-    local chosen = config.providers and config.providers[id]
-    if chosen and chosen.scope == 'shared' and chosen.provider ~= 'external' then
+-- What some project of the plan has a use for.
+local function used(projects, id)
+  for _, project in ipairs(projects) do
+    if not left_out(project, id) then
+      return true
+    end
+  end
+  return false
+end
+
+local function shared_ids(facts)
+  local out, providers = {}, facts.config.providers
+  for _, id in ipairs(facts.config.dependencies) do
+    local chosen = providers and providers[id]
+    if chosen and chosen.scope == 'shared' and chosen.provider ~= 'external' and used(facts.projects, id) then
       out[#out + 1] = id
     end
   end
@@ -52,12 +82,12 @@ local function shared_ids(config)
 end
 
 --- Ports of servers that the projects share.
----@param config table facts.config
+---@param facts table
 ---@return envctl.plan.Want[]
-function M.shared_wants(config)
+function M.shared_wants(facts)
   local out = {}
-  for _, id in ipairs(shared_ids(config)) do
-    wants_of(config, id, config.providers[id], M.SHARED, out)
+  for _, id in ipairs(shared_ids(facts)) do
+    wants_of(facts.config, id, facts.config.providers[id], M.SHARED, out)
   end
   return out
 end
@@ -114,11 +144,11 @@ end
 
 --- What services of a project are handed, by name.
 ---@param facts table
----@param project {name: string, root: string}
+---@param project {name: string, root: string, without: table<string, string>?}
 ---@return table<string, envctl.launch.Source>
 function M.sources(facts, project)
   local out = {}
-  for _, id in ipairs(facts.config.dependencies) do
+  for _, id in ipairs(M.ids(facts.config, project)) do
     if facts.config.providers and facts.config.providers[id] then
       for name, source in pairs((sources_of(facts, project, id))) do
         out[name] = source
@@ -243,7 +273,7 @@ end
 ---@return table[] entries, table<string, table> secrets by id
 function M.build_shared(facts, ports)
   local list, secrets = json.array {}, {}
-  for i, id in ipairs(shared_ids(facts.config)) do
+  for i, id in ipairs(shared_ids(facts)) do
     list[i], secrets[id] = M.build(facts, { name = M.SHARED, root = facts.control_root }, id, ports)
   end
   return list, secrets

@@ -14,7 +14,7 @@ local READY_MS = 60000
 -- Fields that make sense for a dependency that has a definition already; the rest of it is built in.
 local OF_BUNDLED = {
   enabled = true, image = true, provider = true, url = true, scope = true, command = true, ports = true,
-  provides = true,
+  provides = true, enable_if = true,
 }
 
 local function place(origins, path)
@@ -168,13 +168,22 @@ end
 ---@param settings envctl.Settings
 ---@return table<string, envctl.deps.Definition> declared
 ---@return table<string, table<string, string>> provides more sources of bundled dependencies
+---@return fun(project: {name: string, mode: string, root: string, files: string?}): table<string, string> without
+--- what a project does not get, by id, and why; awaits
 function M.read(session, settings)
   if not session then
-    return {}, {}
+    return {}, {}, function()
+      return {}
+    end
   end
   local origins = require('envctl.script.merge').origins()
-  local all = session:merge('dependencies', {}, { origins = origins })
-  local declared, provides, known = {}, {}, {}
+  local all = session:merge('dependencies', {}, {
+    origins = origins,
+    keep = function(path)
+      return path[3] == 'enable_if'
+    end,
+  })
+  local declared, provides, known, conditions = {}, {}, {}, {}
   for id in pairs(definitions.by_id) do
     known[id] = true
   end
@@ -182,6 +191,7 @@ function M.read(session, settings)
     local d = all[id]
     if type(d) == 'table' and not marks.is_mark(d) then
       settle(settings, id, d, origins)
+      conditions[id] = d.enable_if
       if definitions.by_id[id] then
         check_bundled(id, d, origins)
         provides[id] = more_sources(id, d, origins, settings)
@@ -191,7 +201,13 @@ function M.read(session, settings)
     end
   end
   check_needs(declared, known, origins)
-  return declared, provides
+  return declared, provides, function(project)
+    local out = {}
+    for _, id in ipairs(sorted_keys(conditions)) do
+      out[id] = services.unmet(session, { 'dependencies', id, 'enable_if' }, conditions[id], origins, project)
+    end
+    return out
+  end
 end
 
 return M

@@ -208,4 +208,19 @@ function M.request(ctx, request, on_progress)
   end
 end
 
+--- As request(), for a stop: on a disk where no keeper can begin to listen this process ends the services itself. Awaits.
+---@param ctx table context
+---@param request table {op = 'stop', …}
+---@param on_progress fun(event: table)
+---@return table result
+function M.stop(ctx, request, on_progress)
+  local ok, result = task.try(M.request, ctx, request, on_progress)
+  if ok then
+    return result
+  elseif not (result.data and err.DISK[result.data.errno]) then
+    error(result, 0)
+  end
+  return require('envctl.keeper.server').stop_here(ctx.paths, ctx.roots.root, request, on_progress)
+end
+
 return M

@@ -11,13 +11,14 @@ local json = require 'envctl.util.json'
 local tool = require 'envctl.deps.tool'
 local names = require 'envctl.state.names'
 local steps = require 'envctl.prepare.steps'
+local slots = require 'envctl.state.slots'
 local ending = require 'envctl.keeper.ending'
 local world_mod = require 'envctl.keeper.world'
 
 local M = {}
 
 local TIMEOUT_MS = 30 * 60000
--- Installing is heavy on disk and processor: more than two at once, of all projects together, take longer.
+-- Installing is heavy on disk and processor: more than two at once on a machine take longer.
 M.AT_ONCE = 2
 local STOP_MS = 2000
 
@@ -201,6 +202,20 @@ local function mark_due(op, item, step)
   end
 end
 
+-- A slot of the machine's budget. What a step starts by another envctl is a part of that step, which has one already: waiting for a
+-- second one, such steps could wait for each other.
+local function machine_slot(op, item)
+  local caller = op.base_env.ENVCTL_SERVICE
+  if caller and caller:find '@[^/]*$' then
+    return nil
+  end
+  local project, service = item.project.name, item.service.name
+  local holder = { repository = op.root, what = names.short(project, service) }
+  return slots.take(op.paths, 'preparation', M.AT_ONCE, holder, function(message)
+    op.progress { project = project, service = service, phase = 'preparing', message = message }
+  end)
+end
+
 -- Runs a step, unless it is optional and fails: that is a warning.
 local function attempt(op, item, step)
   local ok, e = task.try(run_step, op, item, step)
@@ -227,11 +242,13 @@ function M.run(op, todo)
         local dir = steps.dir(item.project.root, item.service, step)
         local key = dir .. '\0' .. step.name .. '\0' .. table.concat(step.command, '\0')
         local turn <close> = tool.lock(dir) -- luacheck: ignore 211
-        local slot <close> = op.preparation() -- luacheck: ignore 211
-        if next(failures) then
-          return
-        elseif not seen[key] then
+        if not seen[key] then
           seen[key] = true
+          local place <close> = op.preparation() -- luacheck: ignore 211
+          local slot <close> = machine_slot(op, item) -- luacheck: ignore 211
+          if next(failures) then
+            return
+          end
           local ok, e = task.try(attempt, op, item, step)
           failures[i] = not ok and e or nil
         end

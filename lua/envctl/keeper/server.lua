@@ -30,12 +30,12 @@ local function reply(conn, id, result)
 end
 
 --- What an operation carries. The lists that are empty at first say what there is to undo and what went wrong.
-local function new_op(conn, request)
+local function new_op(request, pid, on_progress)
   local op = {
     id = request.id,
     name = request.command or request.op,
-    conn = conn,
-    pid = conn:peer_pid(),
+    pid = pid,
+    progress = on_progress,
     since = sys.mono_ms(),
     world = keeper.world,
     paths = keeper.paths,
@@ -58,11 +58,6 @@ local function new_op(conn, request)
     errors = {},
     failures = {}, -- by project: why it was given up
   }
-  function op.progress(event)
-    if not conn:is_closed() then
-      conn:write(json.encode_line { id = op.id, progress = event } .. '\n')
-    end
-  end
   function op.on_phase(record, phase, message)
     op.progress {
       project = record.project,
@@ -155,7 +150,12 @@ local function mutate(conn, request, handler)
       data = { operation = busy.name, pid = busy.pid },
     }))
   end
-  local op = new_op(conn, request)
+  local op = new_op(request, conn:peer_pid(), function(event)
+    if not conn:is_closed() then
+      conn:write(json.encode_line { id = request.id, progress = event } .. '\n')
+    end
+  end)
+  op.conn = conn
   keeper.op = op
   keeper.world.command_id = request.id
   op.task = task.spawn(run_op, op, handler)
@@ -201,6 +201,25 @@ local function on_connection(conn)
       check_idle()
     end
   end)
+end
+
+--- Carries out a stop in this process, for a disk on which no keeper can begin to listen. The lock keeps keepers out; where it
+--- cannot be made, none can be. Awaits.
+---@param paths table
+---@param root string
+---@param request table {op = 'stop', …}
+---@param on_progress fun(event: table)
+---@return table result
+function M.stop_here(paths, root, request, on_progress)
+  local lock <close>, message, code = fs.flock(paths.scope_dir .. '/keeper.lock') -- luacheck: ignore 211
+  if code == 'EWOULDBLOCK' then
+    err.raise('busy', 'busy: ' .. message, { hint = 'wait for it to finish and try again' })
+  end
+  keeper = { paths = paths, root = root, world = world_mod.open(paths) }
+  function keeper.world.mutating()
+    return true
+  end
+  return stop.run(new_op(request, sys.getpid(), on_progress))
 end
 
 local function serve(spec)

@@ -30,15 +30,31 @@ local function records_of(doc, request)
   return records
 end
 
+local function warn(op, message)
+  op.progress { project = '', service = '', phase = 'warning', message = message }
+end
+
 -- Without a readable state only markers and cgroups tell what is ours.
 local function set_aside(op, path, why, what)
-  op.progress {
-    project = '',
-    service = '',
-    phase = 'warning',
-    message = what .. ' was set aside as ' .. tostring(store.set_aside(path, why)),
-  }
+  local target, failure = store.set_aside(path, why)
+  warn(op, target and what .. ' was set aside as ' .. target or what .. ' could not be set aside: ' .. failure)
   op.world.unreadable = nil
+end
+
+-- Records what has become of everything. What could not be written; nil when all was.
+local function record_end(op)
+  local world = op.world
+  if not world.doc then
+    return store.clear(op.paths) -- derived files of a document that is gone
+  elseif next(world.doc.services) == nil and not require('envctl.deps.truth').any(world.doc) then
+    world:emit('run.stopped', nil, {})
+    world:save_derived()
+    world.doc = nil
+    return store.clear(op.paths)
+  end
+  local _, failure = world:save(false)
+  world:save_derived()
+  return failure
 end
 
 -- What the Python engine left, when there is no state of ours.
@@ -48,7 +64,7 @@ local function imported(op)
 end
 
 --- op.request: {all: boolean?, names: string[]?}.
----@return table result {stopped: [...], swept, left}
+---@return table result {stopped: [...], swept, dependencies, unwritten: why what was stopped could not be recorded}
 function M.run(op)
   local world, request = op.world, op.request
   local left_behind = imported(op)
@@ -105,20 +121,16 @@ function M.run(op)
     -- An update that changes nothing still sweeps what a killed writer of the port table left. Never a reason to fail.
     require('envctl.task').try(require('envctl.state.ports_table').update, op.paths, function() end)
   end
+  local unwritten
   if left_behind then
     if next(left_behind.services) == nil then
       set_aside(op, left_behind.imported, 'python', 'the state of the Python engine')
     end
-  elseif world.doc and next(world.doc.services) == nil and not require('envctl.deps.truth').any(world.doc) then
-    world:emit('run.stopped', nil, {})
-    world:save_derived()
-    world.doc = nil
-    store.clear(op.paths)
-  elseif not world.doc then
-    store.clear(op.paths) -- derived files of a document that is gone
   else
-    world:save(false)
-    world:save_derived()
+    unwritten = record_end(op)
+    if unwritten then
+      warn(op, 'what was stopped could not be recorded: ' .. unwritten .. '; stop again when the disk can be written')
+    end
   end
   if not next(world.running) then
     procfs.cgroup_remove((procfs.cgroup_base(ending.cgroup_name(op.paths), false)) or '/nonexistent')
@@ -129,7 +141,7 @@ function M.run(op)
       data = { stopped = stopped },
     })
   end
-  return { stopped = stopped, swept = swept, dependencies = json.array(ended) }
+  return { stopped = stopped, swept = swept, dependencies = json.array(ended), unwritten = unwritten or json.null }
 end
 
 return M

@@ -197,6 +197,20 @@ local function problem_lines(out, label, problems, said)
   end
 end
 
+-- What happens to worktrees and plan files before anything starts.
+local function tree_lines(out, selection)
+  for _, name in ipairs(selection.remove or {}) do
+    out[#out + 1] = 'removes: worktree ' .. name .. ', to the trash'
+  end
+  for _, t in ipairs(selection.create or {}) do
+    out[#out + 1] = ('makes: worktree %s%s, on branch %s from %s'):format(
+      t.project, known(t.plan) and ' for ' .. t.plan or '', t.branch, t.base)
+  end
+  for _, id in ipairs(selection.archive or {}) do
+    out[#out + 1] = 'moves: ' .. id .. ' to done'
+  end
+end
+
 --- Lines of the text form.
 ---@param document table
 ---@return string[]
@@ -216,6 +230,7 @@ function M.lines(document)
   end
   out[#out + 1] = document.selection.message
   out[#out + 1] = 'decision: ' .. document.decision
+  tree_lines(out, document.selection)
   if document.plan ~= json.null then
     plan_lines(out, document.plan)
   end

@@ -62,8 +62,18 @@ local function by_substring(tokens, discovered, problems)
 end
 
 local TREE_MESSAGE = "Run 'envctl list-trees --json', then name a tree: '--project <tree>' or '--plan <selector>'."
-local PLAN_MESSAGE = "Run 'envctl list-trees --json', then name what to plan: '--headless --plan <selector>'."
 local NO_PLANS_MESSAGE = "There are no plan files. Name a tree: 'envctl plan <tree>', or use --trees."
+
+local SHOWN_PLANS = 8
+
+local function plan_message(plans)
+  local ids = {}
+  for i = 1, math.min(#plans, SHOWN_PLANS) do
+    ids[i] = plans[i].id
+  end
+  local more = #plans > SHOWN_PLANS and (' and %d more'):format(#plans - SHOWN_PLANS) or ''
+  return "Name what to plan: '--headless --plan <selector>'. There are: " .. table.concat(ids, ', ') .. more .. '.'
+end
 
 -- Whether all the selectors are worktrees by their whole names, and none of them a plan.
 local function are_trees(input)
@@ -103,7 +113,7 @@ local function for_plan(input, result)
   if #plans == 0 then
     result.reason, result.message = 'no_planning_files', NO_PLANS_MESSAGE
   elseif input.headless then
-    result.reason, result.message = 'headless_plan_requires_explicit_selection', PLAN_MESSAGE
+    result.reason, result.message = 'headless_plan_requires_explicit_selection', plan_message(plans)
   else
     result.reason = 'interactive_plan_selector'
   end

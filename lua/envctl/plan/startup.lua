@@ -71,7 +71,7 @@ function M.wants(project, config)
       out[#out + 1] = { id = s.name, base = base, fixed = s.port_fixed, kind = 'service' }
     end
   end
-  local more = deps.wants(config, project.name)
+  local more = deps.wants(config, project)
   return table.move(more, 1, #more, #out + 1, out)
 end
 
@@ -112,7 +112,7 @@ function M.ports(facts, decide)
   for i, project in ipairs(facts.projects) do
     list[i] = { name = project.name, wants = M.wants(project, facts.config) }
   end
-  local shared = deps.shared_wants(facts.config)
+  local shared = deps.shared_wants(facts)
   if #shared > 0 then
     list[#list + 1] = { name = deps.SHARED, wants = shared }
   end
@@ -312,7 +312,7 @@ end
 -- Ports, logs and records go by names.
 local function block_same_names(draft, project)
   for _, service in ipairs(project.services) do
-    for _, id in ipairs(draft.facts.config.dependencies) do
+    for _, id in ipairs(deps.ids(draft.facts.config, project)) do
       if service.name == id then
         block(draft, {
           code = 'config_invalid', message = ('"%s" is the name of a service and of a dependency'):format(id),
@@ -326,7 +326,7 @@ end
 local function plan_dependencies(draft, project)
   local out, facts = json.array {}, draft.facts
   block_same_names(draft, project)
-  for _, id in ipairs(facts.config.dependencies) do
+  for _, id in ipairs(deps.ids(facts.config, project)) do
     if facts.config.providers and facts.config.providers[id] then
       local numbers = deps.numbers(draft.ports, project.name)
       local entry, secrets = deps.build(facts, project, id, numbers)
@@ -606,6 +606,14 @@ local function new_trees(trees)
   return out
 end
 
+local function plans_of(list)
+  local out = json.array {}
+  for i, plan in ipairs(list) do
+    out[i] = plan.id
+  end
+  return out
+end
+
 local function selection_object(facts)
   local s = facts.selection
   return {
@@ -615,6 +623,7 @@ local function selection_object(facts)
     planning_files = s.planning_files and json.array(s.planning_files) or nil,
     create = s.trees and #s.trees > 0 and new_trees(s.trees) or nil,
     remove = s.remove and #s.remove > 0 and names_of(s.remove) or nil,
+    archive = s.archive and #s.archive > 0 and plans_of(s.archive) or nil,
     selected_projects = names_of(facts.projects),
     discovered_projects = names_of(facts.discovered),
     preselected_projects = names_of(s.preselected or {}),

@@ -26,19 +26,23 @@ function M.look(ctx, list)
   return out
 end
 
---- Raises when one of them has something to lose.
+local NAMED = 5 -- the others of many are in the data
+
+--- Raises when one of them has something to lose. The message names each.
 function M.check(looked)
-  local refused, first = json.array {}, nil
+  local refused, messages, first = json.array {}, {}, nil
   for _, item in ipairs(looked) do
     if #item.reasons > 0 then
       local e = guard.refusal(item.project, item.reasons)
       refused[#refused + 1] = { project = item.project.name, code = e.code, reasons = e.data.reasons }
+      messages[#messages + 1] = e.message
       first = first or e
     end
   end
   if first then
-    if #refused > 1 then
-      first.message = first.message .. string.format(' (and %d more)', #refused - 1)
+    first.message = table.concat(messages, '; ', 1, math.min(#messages, NAMED))
+    if #messages > NAMED then
+      first.message = first.message .. (' (and %d more)'):format(#messages - NAMED)
     end
     first.data.refused = refused
     error(first, 0)

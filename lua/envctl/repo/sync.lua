@@ -64,23 +64,12 @@ local function make(ctx, selection)
   end)
 end
 
---- Raises unless what the selection would take away may go.
----@param ctx envctl.Context
----@param selection envctl.plan.Selection
-function M.check(ctx, selection)
-  if #(selection.remove or {}) > 0 and not ctx.route.flags.force then
-    local removal = require 'envctl.repo.removal'
-    removal.check(removal.look(ctx, selection.remove))
-  end
-end
-
 --- Carries a selection out. Awaits.
 ---@param ctx envctl.Context
 ---@param selection envctl.plan.Selection
 ---@return {created: table[], removed: table[], names: string[]}
 function M.run(ctx, selection)
   local removed = {}
-  M.check(ctx, selection)
   if #(selection.remove or {}) > 0 then
     local failures
     for _, project in ipairs(selection.remove) do
@@ -111,10 +100,8 @@ function M.run(ctx, selection)
   end
   rawset(ctx, 'created', made)
   local archived = {}
-  if not ctx.settings:get 'PLANNING_KEEP_PLAN' then
-    for _, plan in ipairs(selection.archive or {}) do
-      archived[#archived + 1] = archive(ctx, plan)
-    end
+  for _, plan in ipairs(selection.archive or {}) do
+    archived[#archived + 1] = archive(ctx, plan)
   end
   remember(ctx, selection, names)
   return { created = created, removed = removed, archived = archived, names = names }

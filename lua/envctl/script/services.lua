@@ -275,12 +275,14 @@ local function text_of(origin)
   return 'a script'
 end
 
--- Why a service is left out of this project, or nil. enable_if can be a function of the script.
-local function excluded(session, name, svc, origins, project)
-  if svc.modes and #svc.modes > 0 and not contains(svc.modes, project.mode) then
-    return 'is only for ' .. table.concat(svc.modes, ' and ') .. ' mode'
-  end
-  local condition = svc.enable_if
+--- What an enable_if has against a project; nil when it holds. It can be a function of the script. Awaits; raises script errors.
+---@param session envctl.script.Session
+---@param path (string|integer)[] where it stands
+---@param condition string|table|nil
+---@param origins table
+---@param project {name: string, mode: string, root: string, files: string?}
+---@return string? why
+function M.unmet(session, path, condition, origins, project)
   if condition == nil then
     return nil
   end
@@ -291,7 +293,6 @@ local function excluded(session, name, svc, origins, project)
     return nil
   end
   local fn = marks.as_fn(condition)
-  local path = { 'services', name, 'enable_if' }
   local input = { project = { name = project.name, mode = project.mode, root = project.root } }
   local answer = session:ask({ op = 'call', fn = fn.id, args = { input }, n = 1, path = path }, {
     entry = session.entries[#session.entries], fallback = { file = fn.file, line = fn.line, path = path },
@@ -304,6 +305,14 @@ local function excluded(session, name, svc, origins, project)
   if not answer then
     return 'switched off by ' .. text_of(origins:of(path))
   end
+end
+
+-- Why a service is left out of this project, or nil.
+local function excluded(session, name, svc, origins, project)
+  if svc.modes and #svc.modes > 0 and not contains(svc.modes, project.mode) then
+    return 'is only for ' .. table.concat(svc.modes, ' and ') .. ' mode'
+  end
+  return M.unmet(session, { 'services', name, 'enable_if' }, svc.enable_if, origins, project)
 end
 
 -- Scripts that change an entry that was not found are left out for that entry.

@@ -138,6 +138,12 @@ local PREPARE = {
   },
 }
 
+-- Asked for each project.
+local ENABLE_IF = doc('a path that has to exist, or function(ctx) that returns true', {
+  type = 'union', what = 'a path or a function',
+  of = { { type = 'string', what = 'a path', test = path_problem }, { type = 'function' } },
+})
+
 local SERVICE = {
   type = 'record', what = 'a table that describes the service',
   renamed = {
@@ -164,10 +170,7 @@ local SERVICE = {
     ready = doc('when it counts as started', READY),
     health = doc('checks while it runs', HEALTH),
     restart = doc('what happens when it ends by itself', { type = 'enum', values = { 'no', 'on-failure', 'always' } }),
-    enable_if = doc('a path that has to exist, or function(ctx) that returns true', {
-      type = 'union', what = 'a path or a function',
-      of = { { type = 'string', what = 'a path', test = path_problem }, { type = 'function' } },
-    }),
+    enable_if = ENABLE_IF,
     test = doc('how `envctl test` tests it', {
       type = 'record', required = { 'command' }, fields = {
         command = doc('what runs', COMMAND), dir = doc('where; the default is that of the service', DIR),
@@ -190,6 +193,7 @@ local DEPENDENCY = {
   type = 'record', what = 'a table that describes the dependency',
   fields = {
     enabled = doc('false switches it off', BOOLEAN),
+    enable_if = ENABLE_IF,
     image = doc('container image, for the provider docker', { type = 'string' }),
     provider = doc('how it runs; the default is auto', {
       type = 'enum', values = { 'auto', 'native', 'docker', 'external', 'command' },

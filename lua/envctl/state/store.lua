@@ -233,15 +233,19 @@ function M.run_dir(paths, run_id)
 end
 
 --- Removes the latest view after everything was stopped. The runs stay.
+---@return string? failure the first
 function M.clear(paths)
+  local failure
   for _, file in ipairs {
     paths.state_file,
     paths.scope_dir .. '/run_state.json',
     paths.scope_dir .. '/runtime_map.json',
     paths.scope_dir .. '/ports_manifest.json',
   } do
-    fs.unlink(file)
+    local ok, message, code = fs.unlink(file)
+    failure = failure or not ok and code ~= 'ENOENT' and message or nil
   end
+  return failure
 end
 
 --- Removes temporary files that a killed writer left. Only the keeper may: it holds the scope's lock, so no other writer lives.
@@ -262,12 +266,11 @@ end
 --- Moves a document that is not (or not readably) ours out of the way; never deletes it.
 ---@param path string
 ---@param why string 'corrupt' | 'python': a part of the new name
----@return string? new path
+---@return string? new path, string? failure
 function M.set_aside(path, why)
   local target = ('%s.%s-%s'):format(path, why, sys.iso_time(sys.wall_ms()):gsub('[-:]', ''):gsub('%..*', ''))
-  if fs.rename(path, target) then
-    return target
-  end
+  local ok, message = fs.rename(path, target)
+  return ok and target, message
 end
 
 return M

@@ -98,7 +98,8 @@ function Lock:write(text) end
 --- Unlocks. Idempotent. The file stays: a lock file is never unlinked.
 function Lock:close() end
 
---- flock(LOCK_EX) on a file that is created 0600 when missing. Never blocks: when held, nil, message, EWOULDBLOCK.
+--- flock(LOCK_EX) on a file that is created 0600 when missing; one that is there is locked on a read-only disk, too. Never
+--- blocks: when held, nil, message, EWOULDBLOCK.
 ---@param path string
 ---@return envctl.Lock? lock, string? message, string? code
 function fs.flock(path) end
