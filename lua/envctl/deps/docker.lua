@@ -4,6 +4,8 @@ local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local procfs = require 'envctl.host.procfs'
 local hash = require 'envctl.host.hash'
+local port = require 'envctl.host.port'
+local task = require 'envctl.task'
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local tool = require 'envctl.deps.tool'
@@ -145,31 +147,48 @@ local function own_labels(project, id)
   return { project_label(project), 'envctl.dependency=' .. id }
 end
 
+-- An answer that cannot be understood says nothing: neither that something is there nor that it is gone.
+local function no_answer(about, result)
+  err.raise('docker_unavailable', ('docker does not say %s: %s'):format(about, tool.last_line(result.out)), {
+    hint = 'see what `docker ps` says',
+  })
+end
+
 local function list(base_env, paths, more)
   local args = { 'ps', '-a', '-q', '--no-trunc' }
   local found = filters(paths, more)
   table.move(found, 1, #found, #args + 1, args)
   local ids = {}
   local result = M.run(base_env, args)
+  if result.code ~= 0 then
+    no_answer('which containers there are', result)
+  end
+  -- A whole id names one container for ever; a part of one may mean another.
   for id in result.out:gmatch '%x+' do
     ids[#ids + 1] = #id == 64 and id or nil
   end
   return ids
 end
 
---- What the daemon says about a container, nil when it is gone.
+--- What the daemon says about a container, nil when it says that there is none. Awaits; raises docker_unavailable when it
+--- says neither.
 ---@param base_env table
 ---@param id string
----@return table? {id, running, pid, status, exit_code, labels}
+---@return table? {id, running, pid, exit_code, labels}
 function M.inspect(base_env, id)
   local result = M.run(base_env, { 'inspect', '--type', 'container', '--format', '{{json .}}', id })
-  local doc = result.code == 0 and json.decode(result.out)
-  if type(doc) ~= 'table' or type(doc.State) ~= 'table' then
+  if result.code ~= 0 and result.out:lower():find 'no such ' then
     return nil
   end
+  local doc = result.code == 0 and json.decode(result.out)
+  local state = type(doc) == 'table' and doc.Id == id and doc.State
+  if type(state) ~= 'table' or type(state.Running) ~= 'boolean' or math.type(state.Pid) ~= 'integer' then
+    no_answer('how the container ' .. id:sub(1, 12) .. ' is', result)
+  end
+  local labels = type(doc.Config) == 'table' and doc.Config.Labels
   return {
-    id = doc.Id, running = doc.State.Running == true, pid = doc.State.Pid, status = doc.State.Status,
-    exit_code = doc.State.ExitCode, labels = doc.Config and doc.Config.Labels or {}, error = doc.State.Error,
+    id = id, running = state.Running, pid = state.Pid, exit_code = state.ExitCode,
+    labels = type(labels) == 'table' and labels or {},
   }
 end
 
@@ -203,25 +222,6 @@ local function make_volume(d, n)
   return name
 end
 
--- The network on which containers of a project know each other by name, made when it is not there.
-local function make_network(d)
-  local paths = d.world.paths
-  local digest = hash.sha256(paths.scope_dir .. '\0' .. d.project.name):sub(1, 12)
-  local name = ('envctl-%s-%s'):format(paths.scope_id, digest)
-  local look = { 'network', 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name }
-  local there = M.run(d.base_env, look)
-  if there.code ~= 0 then
-    local args = add_labels({ 'network', 'create' }, paths, { project_label(d.project.name) })
-    args[#args + 1] = name
-    must(d, 'making the network of its project', args, CHANGE_MS)
-    there = M.run(d.base_env, look)
-  end
-  if not there.out:find(paths.scope_id, 1, true) then
-    err.raise('dependency_failed', ('%s: the network %s is not ours'):format(d.short, name), { where = d.short })
-  end
-  return name
-end
-
 -- Networks of this scope that no container is on any more, running or not.
 local function remove_networks(base_env, paths, project)
   local args = { 'network', 'ls', '-q' }
@@ -234,12 +234,53 @@ local function remove_networks(base_env, paths, project)
   end
 end
 
+-- A machine has addresses for some thirty networks. Ours that nobody uses make room; those of others are left alone.
+local function new_network(d, args)
+  local made = M.run(d.base_env, args, CHANGE_MS)
+  if made.code ~= 0 and made.out:find('predefined address pools', 1, true) then
+    remove_networks(d.base_env, d.world.paths)
+    made = M.run(d.base_env, args, CHANGE_MS)
+  end
+  if made.code ~= 0 then
+    local why = tool.last_line(made.out)
+    local full = why:find('predefined address pools', 1, true)
+    err.raise('dependency_failed', d.short .. ': making the network of its project: ' .. why, {
+      where = d.short, data = { dependency = d.id },
+      hint = full and 'remove networks that nobody needs: `docker network ls`, `docker network rm NAME`' or nil,
+    })
+  end
+end
+
+-- The network on which containers of a project know each other by name, made when it is not there.
+local function make_network(d)
+  local paths = d.world.paths
+  local digest = hash.sha256(paths.scope_dir .. '\0' .. d.project.name):sub(1, 12)
+  local name = ('envctl-%s-%s'):format(paths.scope_id, digest)
+  local look = { 'network', 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name }
+  local there = M.run(d.base_env, look)
+  if there.code ~= 0 then
+    local args = add_labels({ 'network', 'create' }, paths, { project_label(d.project.name) })
+    args[#args + 1] = name
+    new_network(d, args)
+    there = M.run(d.base_env, look)
+  end
+  if not there.out:find(paths.scope_id, 1, true) then
+    err.raise('dependency_failed', ('%s: the network %s is not ours'):format(d.short, name), { where = d.short })
+  end
+  return name
+end
+
 local function pull(d)
   if M.run(d.base_env, { 'image', 'inspect', '--format', '{{.Id}}', d.plan.image }).code == 0 then
     return
   end
   d.say('preparing', 'pulling ' .. d.plan.image)
   must(d, 'pulling ' .. d.plan.image, { 'pull', '-q', d.plan.image }, PULL_MS)
+end
+
+-- Variables of a container go through a file that is gone when it is made; one that a killed keeper left holds secrets.
+local function env_file_of(d)
+  return d.dir .. '/container.env'
 end
 
 local function create(d, container, digest)
@@ -251,7 +292,7 @@ local function create(d, container, digest)
     lines[#lines + 1] = name .. '=' .. value
   end
   table.sort(lines)
-  local env_file = d.dir .. '/container.env'
+  local env_file = env_file_of(d)
   local gone <close> = setmetatable({}, { -- luacheck: ignore 211
     __close = function()
       fs.unlink(env_file)
@@ -288,6 +329,7 @@ end
 function M.bring_up(d)
   local container = container_of(d)
   local digest = hash.sha256(d.plan.plan_digest .. '\0' .. json.encode_line(container.env)):sub(1, 16)
+  fs.unlink(env_file_of(d))
   ping(d.base_env)
   pull(d)
   local id
@@ -371,11 +413,19 @@ local USABLE = {
   end,
 }
 
---- Whether it can be used: asked inside of the container, or as its description says. Awaits.
+-- Whether somebody has its published port. For a container of another machine that is not for us to say.
+local function published(d)
+  return not d.record.pid or not d.port or not port.check(d.port)
+end
+
+--- Whether it can be used: its port is published, and it is asked inside of the container, or as its description says. Awaits.
 ---@param d table
 ---@return boolean ok, string? why
 function M.usable(d)
   local kind = KINDS[d.id]
+  if not published(d) then
+    return false, ('nothing listens on port %d, which it publishes'):format(d.port)
+  end
   if kind then
     return asked_inside(d, { 'sh', '-c', kind.check }, kind.good)
   end
@@ -409,7 +459,7 @@ end
 ---@return envctl.Ended
 function M.stop(base_env, record, on_phase)
   local out = { name = record.name, was_alive = false, killed = false, stopped = false }
-  local ok, e = require('envctl.task').try(function()
+  local ok, e = task.try(function()
     ping(base_env)
     local there = M.inspect(base_env, record.container_id)
     if there and there.running then
@@ -431,22 +481,47 @@ function M.stop(base_env, record, on_phase)
   return out
 end
 
---- Removes containers and volumes, by id and label: of one dependency of a project, or all of the scope. Awaits.
+-- What stays although it was to go is no success.
+local function gone_for_good(result, what)
+  if result.code ~= 0 and not result.out:lower():find 'no such ' then
+    err.raise('docker_failed', ('docker does not remove %s: %s'):format(what, tool.last_line(result.out)))
+  end
+  return true
+end
+
+local function remove_containers(base_env, paths, labels)
+  local removed = false
+  for _, id in ipairs(list(base_env, paths, labels)) do
+    removed = gone_for_good(M.run(base_env, { 'rm', '-f', id }, CHANGE_MS), 'the container ' .. id:sub(1, 12))
+  end
+  return removed
+end
+
+--- Removes the containers of a project and their network; its volumes stay. Awaits; raises docker_unavailable, docker_failed.
+---@param base_env table
+---@param paths table
+---@param project string
+function M.discard(base_env, paths, project)
+  ping(base_env)
+  remove_containers(base_env, paths, { project_label(project) })
+  remove_networks(base_env, paths, project)
+end
+
+--- Removes containers and volumes, by id and label: of one dependency of a project, or all of the scope. Awaits; raises
+--- docker_unavailable, docker_failed.
 ---@param base_env table
 ---@param paths table
 ---@param project string?
 ---@param id string?
 ---@return boolean removed
 function M.remove(base_env, paths, project, id)
-  local labels, removed = project and own_labels(project, id) or {}, false
-  for _, container in ipairs(list(base_env, paths, labels)) do
-    removed = M.run(base_env, { 'rm', '-f', container }, CHANGE_MS).code == 0 or removed
-  end
+  local labels = project and own_labels(project, id) or {}
+  local removed = remove_containers(base_env, paths, labels)
   local args = { 'volume', 'ls', '-q' }
   local found = filters(paths, labels)
   table.move(found, 1, #found, #args + 1, args)
   for name in M.run(base_env, args).out:gmatch '[^\r\n]+' do
-    removed = M.run(base_env, { 'volume', 'rm', name }, CHANGE_MS).code == 0 or removed
+    removed = gone_for_good(M.run(base_env, { 'volume', 'rm', name }, CHANGE_MS), 'the volume ' .. name)
   end
   remove_networks(base_env, paths, project)
   return removed
@@ -461,7 +536,7 @@ function M.sweep(base_env, paths)
     return 0
   end
   local count = 0
-  require('envctl.task').try(function()
+  task.try(function()
     ping(base_env)
     for _, id in ipairs(list(base_env, paths)) do
       local there = M.inspect(base_env, id)

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""What envctl does with containers, where no daemon can run: a stand-in for docker (tests/fixtures/docker.py). What it says and does
+wrong is in tests/lua/docker_test.lua; real containers are in test_deps_docker.py."""
+
+import json
+import signal
+import socket
+
+from deps import Data, components, configure
+from lib import PYTHON, TOP, Proc, check, contains, equal, listens, main, test, wait_for
+
+
+class Docker:
+    """A daemon of a test's own, with everything in one directory."""
+
+    def __init__(self, w):
+        self.top = w.base / "docker"
+        self.top.mkdir()
+        w.write("../bin/docker", f'#!/bin/sh\nexec {PYTHON} -S -E {TOP}/tests/fixtures/docker.py {self.top} "$@"\n', 0o755)
+        w.env["PATH"] = f"{w.base}/bin:{w.env['PATH']}"
+        # All that is asked of the daemon itself is whether somebody listens.
+        w.env["DOCKER_HOST"] = f"unix://{w.base}/docker.sock"
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(w.base / "docker.sock"))
+        self.socket.listen(1000)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.socket.close()
+
+    def things(self, kind):
+        folder = self.top / kind
+        return [json.loads(p.read_text()) for p in sorted(folder.iterdir())] if folder.exists() else []
+
+    def projects(self, kind):
+        """Whose containers, volumes or networks there are."""
+        return sorted(label.split("=")[1] for t in self.things(kind) for label in t["labels"] if label.startswith("envctl.project="))
+
+    def calls(self):
+        return [json.loads(line) for line in (self.top / "calls").read_text().splitlines()]
+
+
+@test
+def a_worktree_takes_its_containers_along(w):
+    with Data(w), Docker(w) as docker:
+        configure(w, postgres=False, mode="TREES", TREES_BACKEND_ENABLE=False, ENVCTL_REDIS_PROVIDER="docker")
+        for n in ("1", "2"):
+            w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
+        w.start("--trees", "--all")
+        equal(docker.projects("container"), ["shop-1", "shop-2"], "containers")
+        contains(w.envctl("delete-worktree", "shop-1", "--dry-run", rc=0).out, "The data of shop-1/redis (", "foretold")
+        gone = w.envctl("delete-worktree", "shop-1", "--headless", rc=0)
+        contains(gone.out, "stays; `envctl data reset redis --project shop-1` deletes it", "what is left is said")
+        equal(docker.projects("container"), ["shop-2"], "its container goes")
+        equal(docker.projects("volume"), ["shop-1", "shop-2"], "its data does not")
+        w.stop_all()
+        # Of one that was stopped before as well.
+        kept = w.envctl("delete-worktree", "shop-2", "--headless", "--json", rc=0).json()["data_kept"]
+        check(len(kept) == 1 and kept[0].startswith("shop-2/redis ("), f"said: {kept}")
+        equal(docker.projects("container"), [], "containers")
+        w.envctl("data", "reset", "redis", "--project", "shop-1", "--yes", rc=0)
+        equal(docker.projects("volume"), ["shop-2"], "when it is asked for")
+
+
+@test
+def a_container_that_nobody_can_reach(w):
+    """It runs, but whoever published its port has died."""
+    with Data(w), Docker(w) as docker:
+        configure(w, postgres=False, MAIN_BACKEND_ENABLE=False, ENVCTL_REDIS_PROVIDER="docker")
+        w.start()
+        part = components(w.saved_state())["redis"]
+        port = part["final"]
+        Proc(part["pid"]).signal(signal.SIGUSR1)
+        wait_for(lambda: not listens(port), "the port to be lost")
+        check(Proc(part["pid"]).alive, "it runs")
+        sick = w.envctl("health", "--json", rc=1).json()["dependencies"][0]
+        equal((sick["status"], sick["live"]), ("unreachable", True), "health")
+        contains(sick["reason"], f"nothing listens on port {port}", "why")
+        plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]["dependencies"][0]
+        equal(plan["action"], "restart", "what would be done")
+        w.start()
+        now = components(w.saved_state())["redis"]
+        check(listens(port), "it can be reached again")
+        equal((now["final"], now["container_id"], len(docker.things("volume"))), (port, part["container_id"], 1), "nothing else changed")
+
+
+main()
