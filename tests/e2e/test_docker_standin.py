@@ -3,11 +3,13 @@
 wrong is in tests/lua/docker_test.lua; real containers are in test_deps_docker.py."""
 
 import json
+import shutil
 import signal
 import socket
 
 from deps import Data, components, configure
-from lib import PYTHON, TOP, Proc, check, contains, equal, listens, main, test, wait_for
+from lib import BIN, PYTHON, SVC, TOP, Proc, check, contains, equal, listens, main, test, wait_for
+from terminal import Pty
 
 
 class Docker:
@@ -84,6 +86,46 @@ def a_container_that_nobody_can_reach(w):
         now = components(w.saved_state())["redis"]
         check(listens(port), "it can be reached again")
         equal((now["final"], now["container_id"], len(docker.things("volume"))), (port, part["container_id"], 1), "nothing else changed")
+
+
+@test
+def nothing_that_is_started_reads_the_terminal(w):
+    """Every kind of child, started from a terminal: a key that is pressed there is nobody's but envctl's."""
+    with Data(w), Docker(w) as docker:
+        seen = w.base / "seen"
+        seen.mkdir()
+
+        def spy(name):
+            return f"readlink /proc/$$/fd/0 >>{seen}/{name}"
+
+        w.write("../bin/git", f'#!/bin/sh\n{spy("git")}\nexec {shutil.which("git")} "$@"\n', 0o755)
+        serve = f"exec {PYTHON} -S -E {SVC} --port"
+        w.write(".envctl.lua", f"""return {{ envctl = 1,
+  services = {{ api = {{
+    command = "{spy('service')}; {serve} ${{port}}", shell = true, port = {w.port},
+    prepare = {{ {{ name = "build", command = "{spy('step')}", shell = true }} }},
+    ready = {{ command = {{ "sh", "-c", "{spy('probe')}" }} }},
+  }} }},
+  dependencies = {{ mail = {{ command = {{ "sh", "-c", "{spy('dependency')}; {serve} ${{port}}" }}, ports = {{ http = {w.port + 50} }} }} }},
+  on = {{ ["project.created"] = function(ev, host) host.run {{ "sh", "-c", "{spy('hook')}" }} end }},
+}}
+""")
+        w.write("todo/plans/web/x.md", "# X\n")
+        configure(w, postgres=False, mode="TREES", TREES_BACKEND_ENABLE=False, ENVCTL_REDIS_PROVIDER="docker")
+        w.envctl("script", "trust", rc=0)
+        for command in (["--plan", "web/x"], ["delete-worktree", "web_x-1", "--force", "--yes"]):
+            terminal = Pty(w, BIN, *command)
+            try:
+                equal(terminal.wait(40), 0, f"{command}: {terminal.bytes.decode(errors='replace')}")
+                for p in w.processes():
+                    check("/dev/pts" not in p.fds().get(0, ""), f"{p} has the terminal as its input")
+            finally:
+                terminal.close()
+        inputs = {f.name: set(f.read_text().split()) for f in seen.iterdir()}
+        inputs["docker"] = {call["stdin"] for call in docker.calls()}
+        equal(sorted(inputs), ["dependency", "docker", "git", "hook", "probe", "service", "step"], "who was started")
+        for name, found in inputs.items():
+            check(all(i == "/dev/null" or i.startswith("pipe:") for i in found), f"{name} reads {found}")
 
 
 main()
