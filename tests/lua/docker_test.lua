@@ -5,6 +5,8 @@ local json = require 'envctl.util.json'
 local hash = require 'envctl.host.hash'
 local task = require 'envctl.task'
 local docker = require 'envctl.deps.docker'
+local truth = require 'envctl.deps.truth'
+local port = require 'envctl.host.port'
 local support = require 'script_support'
 
 local M = {}
@@ -360,6 +362,22 @@ function M.test_why_docker_cannot_be_used()
   lu.assertEquals({ e.code, e.message }, { 'docker_unavailable', 'the docker daemon does not answer in time' })
   _, e = run(docker.bring_up, f:redis { base_env = { PATH = '/nowhere' } })
   lu.assertEquals({ e.code, e.message }, { 'docker_unavailable', 'there is no docker command on PATH' })
+end
+
+function M.test_a_command_that_hangs_is_ended()
+  local result = run(real_run, { argv = { '/bin/sleep', '600' }, env = {}, timeout_ms = 20 })
+  lu.assertEquals({ result.timed_out, result.code, result.signal }, { true, nil, 'KILL' })
+end
+
+function M.test_nothing_is_said_of_ports_of_another_machine()
+  local free = 61001
+  while not port.check(free) do
+    free = free + 1
+  end
+  local component = { container_id = ('a'):rep(64), identity = { pid = 1 }, status = 'ready', final = free }
+  lu.assertStrContains(truth.unreachable(component), 'nothing listens on port ' .. free)
+  component.identity = nil
+  lu.assertNil(truth.unreachable(component))
 end
 
 -- What nobody can make sense of is neither "there is none" nor "it is gone".

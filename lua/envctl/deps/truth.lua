@@ -40,11 +40,12 @@ function M.live(state)
 end
 
 --- Why a container that runs is of no use to anybody on this machine, when it is not: whoever published its port has died, as
---- docker's helpers do with their daemon, and the port is free. Reads only.
+--- docker's helpers do with their daemon, and the port is free. Nothing is said of containers of another machine. Reads only.
 ---@param component table
 ---@return string? reason
 function M.unreachable(component)
-  if not component.container_id or component.status ~= 'ready' or not component.final then
+  local here = component.container_id and component.identity
+  if not here or component.status ~= 'ready' or not component.final then
     return nil
   end
   if require('envctl.host.port').check(component.final) then
