@@ -233,6 +233,26 @@ local function uses_user_env(services)
   return false
 end
 
+-- Adds what an env file says that somebody has chosen. It beats what is handed over by default, which is said, and nothing else.
+local function add_env_file(facts, project, service, file)
+  service.env.APP_ENV_FILE = service.env.APP_ENV_FILE or file.file
+  for _, entry in ipairs(file.entries) do
+    local origin = service.origin['env.' .. entry.key]
+    local handed = origin and origin.evidence == 'dependency'
+    if service.env[entry.key] == nil or handed or origin and origin.layer == 'env_file' then
+      service.env[entry.key] = entry.value:gsub('%${', '$${') -- no shell, and nothing of ours
+      service.origin['env.' .. entry.key] = { layer = 'env_file', file = file.shown, line = entry.line }
+    end
+    if handed then
+      facts.notices[#facts.notices + 1] = {
+        code = 'env_file_wins',
+        message = ('%s is what %s says, not what the dependency provides'):format(entry.key, file.shown),
+        where = file.shown .. ':' .. entry.line, project = project.name, service = service.name,
+      }
+    end
+  end
+end
+
 -- Adds what the launch env sections say to a service. Lines without a source are left out, which is said.
 local function add_launch_env(facts, settings, project, service, sources)
   local sections = settings.sections
@@ -315,6 +335,12 @@ local function detected(facts, project, settings, flags, session, without_of)
   })
   for _, service in ipairs(services) do
     add_launch_env(facts, settings, project, service, sources)
+    local file, problem = require('envctl.config.env_file').read(settings, service.name, project, facts.control_root)
+    if file then
+      add_env_file(facts, project, service, file)
+    elseif problem then
+      table.insert(problem.warning and found.warnings or problems, problem)
+    end
   end
   if uses_user_env(services) then
     facts.env = require('envctl.host.sys').environ()

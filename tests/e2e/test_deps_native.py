@@ -46,12 +46,17 @@ def pid_of(w, name, project="Main"):
 @test
 def two_worktrees_see_different_rows(w):
     with Data(w):
+        own = "# mine\nDATABASE_URL = 'postgresql://else/where' # kept\r\n"
+        w.write("backend/.env", own)
         configure(w, mode="TREES")
         for n in ("1", "2"):
             w.git("worktree", "add", "-q", "-b", f"shop-{n}", str(w.repo / f"trees/shop/{n}"))
-        w.envctl("start", "--trees", "--headless", "--project", "shop-1", "--project", "shop-2", rc=0)
+        # What the shell has is for other programs.
+        shell = {"DATABASE_URL": "postgresql://prod:1/prod", "REDIS_URL": "redis://prod:1/0", "REDIS_HOST": "prod"}
+        w.envctl("start", "--trees", "--headless", "--project", "shop-1", "--project", "shop-2", env=shell, rc=0)
         state = w.saved_state()
         for n in ("1", "2"):
+            equal((w.repo / f"trees/shop/{n}/backend/.env").read_bytes(), own.encode(), "an application's own file")
             equal(get(backend_url(w, f"shop-{n} Backend"), f"/put?of-{n}"), "ok", "put")
         for n in ("1", "2"):
             equal(get(backend_url(w, f"shop-{n} Backend"), "/rows"), json.dumps([f"of-{n}"]), "rows")

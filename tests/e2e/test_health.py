@@ -77,7 +77,9 @@ def a_command_decides(w):
     prepare(w, "no", 'command = { "sh", "-c", "test ! -e sick" }')
     w.write("sick", "")
     wait_for(lambda: api(w)["status"] == "unhealthy", "it to be found unhealthy", 30)
-    contains(w.envctl("health", rc=1).out, "failed", "health says why")
+    contains(w.envctl("health", rc=1).out, "`sh -c test ! -e sick` exited with code 1", "health says why")
+    (w.repo / "sick").unlink()
+    wait_for(lambda: api(w)["status"] == "ready", "it to be well again", 30)
     w.envctl("stop", "--service", "app", rc=0)  # its group
     check(not w.service_processes(), "stopped like any other")
 

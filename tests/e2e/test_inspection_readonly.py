@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from lib import BIN, PYTHON, check, equal, listens, main, test, wait_for
+from lib import BIN, PYTHON, check, contains, equal, listens, main, test, wait_for
 
 INSPECTION = [
     ["--version"],
@@ -172,6 +172,39 @@ def a_directory_below_the_root_is_the_same_repository(w):
     a = w.envctl("show-config", "--json", rc=0).json()
     b = w.envctl("show-config", "--json", rc=0, cwd=w.repo / "backend").json()
     equal(a["config_file"], b["config_file"], "config file")
+
+
+@test
+def a_link_to_the_root_is_the_same_repository(w):
+    w.services(backend="")
+    link = w.base / "link"
+    link.symlink_to(w.repo)
+    w.start(cwd=link)
+    pid = w.saved_state()["services"]["Main Backend"]["pid"]
+    w.start("--repo", link, cwd=w.base)
+    w.start()
+    equal(w.saved_state()["services"]["Main Backend"]["pid"], pid, "one service, by whatever way")
+    equal(len(list((w.runtime / "engine").glob("repo-*"))), 1, "scopes")
+
+
+@test
+def a_machine_with_nothing_on_path(w):
+    """No git, docker, ps, lsof, python: what needs none of them works, and what needs one says which."""
+    w.services(backend="")
+    w.write("todo/plans/web/x.md", "# X\n")
+    nothing = {"PATH": str(w.base / "nothing")}
+    for command in (*INSPECTION[:-2], ["list-trees"], ["ports"], ["start", "--headless"], ["logs", "--all"], ["health"],
+                    ["restart", "--headless"], ["stop-all"]):
+        w.envctl(*command, rc=1 if command[0] == "show-state" else 0, env=nothing)
+    contains(w.envctl("doctor", rc=1, env=nothing).out, "git is not on the PATH", "doctor says what is missing")
+    error = w.envctl("--headless", "--plan", "x", "--json", rc=1, env=nothing).error()
+    contains(error["message"], "git", "a worktree needs git")
+    w.write("backend/main.py", "import fastapi\napp = fastapi.FastAPI()\n")
+    w.write("backend/requirements.txt", "fastapi\n")
+    w.configure(MAIN_FRONTEND_ENABLE=False)
+    error = w.envctl("start", "--headless", "--json", rc=1, env=nothing).error()
+    contains(error["message"], "no Python found for `backend/main.py`", "a service of Python needs Python")
+    check(error["hint"], "what to do")
 
 
 if __name__ == "__main__":

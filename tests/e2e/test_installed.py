@@ -20,4 +20,15 @@ def from_another_place(w):
     contains((prefix / library / "envctl/script.lua").read_text(), "---@class envctl.Script", "the stub")
 
 
+@test
+def hardened(w):
+    """What a fault in C cannot use: fixed addresses, writable tables of functions, an executable stack."""
+    said = w.run("readelf", "-hldW", BIN, rc=0).out
+    for part in ("Type: +DYN", "GNU_RELRO", "BIND_NOW", r"GNU_STACK .* RW +0x"):
+        check(re.search(part, said), f"no {part} in\n{said}")
+    symbols = w.run("readelf", "-W", "--dyn-syms", BIN, rc=0).out
+    for name in ("__stack_chk_fail", "__snprintf_chk"):
+        contains(symbols, name, "checks of the compiler and the C library")
+
+
 main()

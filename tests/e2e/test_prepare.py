@@ -216,6 +216,7 @@ def scripted(w, build):
 @test(timeout=90)
 def steps_of_a_script(w):
     scripted(w, "echo built >>built\n")
+    w.env["WHO"] = "the shell"
     contains(w.start().err, "before one/build two/build two/greet\n", "the hook")
     equal((w.repo / "app/built").read_text(), "built\n", "what two services share runs once")
     equal((w.repo / "app/greeted").read_text(), "you\n", "with the variables of its service")

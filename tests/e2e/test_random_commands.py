@@ -3,9 +3,11 @@
 error, and with --json in exactly one document."""
 
 import json
+import os
 import random
+import subprocess
 
-from lib import SEED, check, main, rounds, test
+from lib import BIN, PATIENCE, SEED, Failed, check, equal, main, rounds, test
 
 VALUES = ["", "x", "Main", "main", "backend", "Main Backend", "trees", "1", "-1", "99999", "0.5", "a,b", "a=b", "{}", "[]", "../x", "/", "ü",
           "group/one", "feature-1", "previous", "text", "'", '"', "%s", "\\", "--", "x" * 300]
@@ -71,6 +73,31 @@ def nothing_that_is_typed_breaks_it(w):
         rc = try_one(w, words, dice.choice([w.repo, w.repo, w.repo / "backend", w.base]))
         codes[rc] = codes.get(rc, 0) + 1
     print(f"# {n + 1} command lines, exit codes {codes}, {len(commands)} commands and aliases, {len(flags)} flags")
+
+
+@test(timeout=120)
+def streams_that_are_closed(w):
+    """Nothing to read from, nobody who reads: every command ends, and says no more than it could."""
+    w.services(backend="")
+    commands = [c["name"] for c in w.envctl("list-commands", "--json", rc=0).json()["details"]]
+    check(len(commands) > 40, f"{len(commands)} commands")
+    for command in commands:
+        gone, pipe = os.pipe()
+        os.close(gone)
+        p = w.spawn("/bin/sh", "-c", 'exec "$@" <&-', "sh", BIN, command, stdout=pipe, stderr=subprocess.PIPE)
+        os.close(pipe)
+        try:
+            said = p.communicate(timeout=30 * PATIENCE)[1].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.communicate()
+            raise Failed(f"{command} does not end") from None
+        w.started.remove(p)
+        check(p.returncode in (0, 1, 2), f"{command}: exit code {p.returncode}: {said}")
+        check("traceback" not in said and "internal error" not in said, f"{command}: {said}")
+    w.envctl("start", "--headless", rc=0)
+    equal(w.run("/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", BIN, "restart", rc=0).out, "", "nowhere to speak")
+    equal(w.state()["state"]["services"]["Main Backend"]["live"], True, "and it was done all the same")
 
 
 main()

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import urllib.request
 
-from lib import BIN, Skipped, check, contains, equal, main, test
+from lib import BIN, Proc, Skipped, check, contains, equal, main, test
 from terminal import on_terminal
 
 
@@ -438,6 +438,68 @@ def a_directory_that_is_gone(w):
 
 
 @test
+def a_running_worktree_whose_directory_is_gone(w):
+    prepare(w)
+    w.envctl("--headless", "--plan", "checkout,cart", rc=0)
+    pids = {n: s["pid"] for n, s in w.saved_state()["services"].items()}
+    shutil.rmtree(w.repo / "trees/web_checkout")
+    equal(trees(w)["web_checkout-1"]["running"], True, "what runs there is known")
+    w.envctl("stop", "--project", "web_checkout-1", rc=0)
+    check(Proc.quick(pids["web_checkout-1 Backend"]) is None, "and ends")
+    w.envctl("delete-worktree", "web_checkout-1", "--headless", rc=0)
+    equal({p["project"] for p in w.envctl("ports", "--json", rc=0).json()["ports"]}, {"web_cart-1"}, "its ports are free")
+    equal(w.saved_state()["services"]["web_cart-1 Backend"]["pid"], pids["web_cart-1 Backend"], "the other one runs on")
+
+
+@test
+def no_room_for_a_worktree(w):
+    """A file system of its own for the trees: too small, and read-only."""
+    if os.geteuid() != 0:
+        raise Skipped("only root can mount something")
+    prepare(w, startup=False)
+    w.write("big", "x" * 300000)
+    w.commit()
+    (w.repo / "trees").mkdir()
+    for options, said in (("size=200k", "unable to write file"), ("ro", "read-only file system")):
+        mounted = f'mount -t tmpfs -o {options} none "$1" && shift && exec "$@"'
+        failed = w.run("unshare", "--mount", "sh", "-c", mounted, "sh", w.repo / "trees", BIN, "--headless", "--plan", "checkout", "--json")
+        equal(failed.rc, 1, f"{options}: {failed}")
+        error = failed.error()
+        contains(error["message"], "cannot make worktree web_checkout-1: ", options)
+        contains(error["message"], said, options)
+        check(str(error["where"]).startswith(f"{w.repo}/trees/"), f"{options}: where: {error['where']}")
+        equal(len(w.git("worktree", "list").splitlines()), 1, f"{options}: nothing is left of it")
+        equal(w.git("branch", "--list", "web_*"), "", f"{options}: nor its branch")
+
+
+@test
+def repositories_of_every_kind(w):
+    """Trees in a nested directory with an odd name; submodules; a git directory elsewhere; a bare one with worktrees alone."""
+    prepare(w, startup=False, TREES_DIR_NAME="my trees/ü")
+    w.run("git", "init", "-q", "--separate-git-dir", w.base / "the git", w.repo, rc=0)
+    check((w.repo / ".git").is_file(), "a file in the place of the git directory")
+    local = ["-c", "protocol.file.allow=always"]
+    w.run("git", "init", "-q", w.base / "sub", rc=0)
+    w.git("-C", str(w.base / "sub"), "commit", "-q", "--allow-empty", "-m", "sub")
+    w.git(*local, "submodule", "add", "-q", str(w.base / "sub"), "libs/sub")
+    w.commit()
+    bare, hub = w.base / "bare.git", w.base / "hub"
+    w.run("git", "clone", "-q", "--bare", w.repo, bare, rc=0)
+    w.run("git", "-C", bare, "worktree", "add", "-q", hub, "main", rc=0)
+    shutil.copy(w.repo / ".envctl", hub)
+    for top, main_name in ((w.repo, None), (hub, "main")):
+        made = w.envctl("--headless", "--plan", "checkout", "--json", cwd=top, rc=0).json()["created"][0]
+        check(made["root"].endswith("/my trees/ü/web_checkout/1"), f"{top}: where: {made}")
+        listed = w.envctl("list-trees", "--json", cwd=top, rc=0).json()["projects"]
+        equal({p["name"] for p in listed}, {"web_checkout-1", main_name} - {None}, f"{top}: listed")
+        equal(w.git("-C", str(top), "status", "--porcelain"), "", f"{top}: git status")
+        w.envctl("delete-worktree", "web_checkout-1", "--headless", cwd=top, rc=0)
+        check(not os.path.exists(made["root"]), f"{top}: removed")
+    error = w.envctl("list-trees", "--json", cwd=bare, rc=1).error()
+    contains(error["message"], "is a bare repository: it has no files to run", "the bare one itself")
+
+
+@test
 def imports(w):
     prepare(w, startup=False)
     origin = w.base / "origin.git"
@@ -460,6 +522,8 @@ def imports(w):
     equal(w.envctl("import", "feature/remote", "--json", rc=0).json()["project"], "feature-remote", "remote branch")
     equal(w.envctl("import", "behind", "--json", rc=0).json()["forwarded"], True, "moved forward")
     check((w.repo / "trees/behind/theirs").exists(), "with the new file")
+    error = w.envctl("import", "main", "--json", rc=1).json()["error"]
+    equal((error["code"], error["message"]), ("branch_in_use", f"main is checked out in {w.repo}"), "checked out elsewhere")
     before = w.git("rev-parse", "diverged")
     error = w.envctl("import", "diverged", "--json", rc=1).json()["error"]
     equal((error["code"], error["ahead"], error["behind"]), ("branch_diverged", 1, 1), "diverged")

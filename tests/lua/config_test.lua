@@ -197,6 +197,20 @@ function M.test_the_payload()
   })
 end
 
+function M.test_a_secret_for_browsers_stops_a_start()
+  local repo = fixture.repo { ['backend/x'] = '', ['.envctl'] = [[
+ENVCTL_BACKEND_START_CMD=/bin/true
+# >>> envctl frontend launch env >>>
+VITE_DB=${ENVCTL_SOURCE_DATABASE_URL}
+# <<< envctl frontend launch env <<<
+]] }
+  local _, ctx = fixture.run({ 'explain-startup', '--json' }, repo.root)
+  local blocker = ctx.out.document.blockers[1]
+  lu.assertEquals({ ctx.out.document.decision, blocker.code, blocker.where }, { 'blocked', 'config_invalid', '.envctl:3' })
+  lu.assertStrContains(blocker.message, 'would put DATABASE_URL into what browsers download')
+  fixture.clean()
+end
+
 function M.test_script_layers()
   local load = require 'envctl.config.load'
   local s = settings('BACKEND_DIR=file\nFRONTEND_DIR=file\n', { FRONTEND_DIR = 'env' })

@@ -148,6 +148,9 @@ local DEPENDENCIES = {
   { nil, nil, nil, nil, 'unknown', UNTOLD .. 'unknown' },
   -- A restart of services leaves databases alone.
   { nil, UP, nil, { replace = 'restart was asked for' }, 'keep', UNCHANGED },
+  -- One that nobody can reach is brought back by every command, not by resume alone.
+  { component { actual_port = 6379 }, { alive = true, status = 'unreachable', why = 'nothing listens' }, nil, nil, 'restart',
+    'runs, but nothing listens' },
   { NONE, nil, dependency { provider = 'external' }, nil, 'keep', 'others run it' },
   -- Nothing is known any more that could run it.
   { nil, UP, dependency { provider = NONE }, nil, 'stop', 'is no longer part of the plan' },

@@ -45,7 +45,7 @@ local function known_ids(holdings)
   return out
 end
 
-local function projects_of(ctx, doc)
+local function projects_of(ctx, doc, holdings)
   local names, seen = {}, {}
   local function add(name)
     if not seen[name] then
@@ -61,13 +61,18 @@ local function projects_of(ctx, doc)
   for name in pairs(doc and doc.requirements or {}) do
     add(name)
   end
+  for _, h in ipairs(holdings) do -- of worktrees that are gone
+    if h.project ~= require('envctl.deps.plan').SHARED then
+      add(h.project)
+    end
+  end
   table.sort(names)
   return names
 end
 
-local function project_of(ctx, doc)
+local function project_of(ctx, doc, holdings)
   local tokens = ctx.route.projects
-  local names = projects_of(ctx, doc)
+  local names = projects_of(ctx, doc, holdings)
   if #tokens ~= 1 then
     err.raise('target_required', 'data is about one project', {
       hint = 'name it with --project: ' .. table.concat(names, ', '), data = { candidates = json.array(names) },
@@ -166,7 +171,7 @@ function M.run(ctx)
   local doc = require('envctl.state.store').read(ctx.paths)
   local holdings, base = require('envctl.deps.holdings').list(ctx, doc)
   local action, ids = words_of(ctx.route, known_ids(holdings))
-  local project = project_of(ctx, doc)
+  local project = project_of(ctx, doc, holdings)
   local items = items_of(ctx, action, ids, project, holdings)
   if #items == 0 then
     return report(ctx, action, { items = json.array {} })

@@ -37,24 +37,31 @@ local function targets(ctx)
   return chosen
 end
 
--- The data that goes with the worktrees, when it was asked for.
+-- The data of the worktrees: what goes with them, when that was asked for, and what stays.
 local function data_of(ctx, chosen)
   local flags, names = ctx.route.flags, {}
-  if not (flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false) then
-    return {}
-  end
   for _, project in ipairs(chosen) do
     names[project.name] = true
   end
   local all, base = require('envctl.deps.holdings').list(ctx, require('envctl.state.store').read(ctx.paths))
-  local out = {}
+  local goes, stays = {}, {}
+  local asked = flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false
+  local to = asked and goes or stays
   for _, h in ipairs(all) do
-    out[#out + 1] = names[h.project] and h or nil
+    to[#to + 1] = names[h.project] and h or nil
   end
-  return out, base
+  return goes, stays, base
 end
 
-local function preview(ctx, looked, data)
+-- Nobody would look for it where nothing is left of its worktree.
+local function say_what_stays(holdings, stays, say)
+  for i, line in ipairs(holdings.lines(stays)) do
+    local h = stays[i]
+    say(('The data of %s stays; `envctl data reset %s --project %s` deletes it.'):format(line, h.id, h.project))
+  end
+end
+
+local function preview(ctx, looked, data, stays)
   local list = json.array {}
   for i, item in ipairs(looked) do
     local reasons = json.array {}
@@ -69,14 +76,17 @@ local function preview(ctx, looked, data)
       ctx.out.text('  ' .. line)
     end
   end
-  local lines = require('envctl.deps.holdings').lines(data)
+  local holdings = require 'envctl.deps.holdings'
+  local lines = holdings.lines(data)
   for _, line in ipairs(lines) do
     ctx.out.text('would delete the data of ' .. line)
   end
+  say_what_stays(holdings, stays, ctx.out.text)
   if ctx.out.is_json then
     ctx.out.json {
       schema = 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1', ok = true, command = ctx.route.command,
       dry_run = true, worktrees = list, removed = json.array {}, data = json.array(lines),
+      data_kept = json.array(holdings.lines(stays)),
     }
   end
   return 0
@@ -110,11 +120,12 @@ local function confirmed(ctx, looked, data)
   return require('envctl.ui.choose').yes('Move ' .. (#looked == 1 and 'it' or 'them') .. ' to the trash?')
 end
 
-local function report(ctx, removed, stopped)
+local function report(ctx, removed, stopped, stays)
   if ctx.out.is_json then
     ctx.out.json {
       schema = 'envctl.' .. ctx.route.command:gsub('-', '_') .. '.v1', ok = true, command = ctx.route.command,
       dry_run = false, removed = json.array(removed), stopped = json.array(stopped),
+      data_kept = json.array(require('envctl.deps.holdings').lines(stays)),
     }
     return
   end
@@ -123,6 +134,7 @@ local function report(ctx, removed, stopped)
     ctx.out.text(string.format('Removed %s (%s)%s. `envctl recover %s` brings it back for 7 days.', item.project,
       item.path, branch, item.id))
   end
+  say_what_stays(require 'envctl.deps.holdings', stays, ctx.out.text)
 end
 
 --- Runs for both commands.
@@ -136,9 +148,9 @@ function M.execute(ctx, opts)
   end
   local chosen = targets(ctx)
   local looked = removal.look(ctx, chosen)
-  local data, base = data_of(ctx, chosen)
+  local data, stays, base = data_of(ctx, chosen)
   if ctx.route.flags.dry_run then
-    return preview(ctx, looked, data)
+    return preview(ctx, looked, data, stays)
   end
   local force = ctx.route.flags.force
   if not force then
@@ -156,7 +168,7 @@ function M.execute(ctx, opts)
     first.data = first.data or {}
     first.data.removed = json.array(removed)
     if not ctx.out.is_json then
-      report(ctx, removed, stopped)
+      report(ctx, removed, stopped, stays)
     end
     error(first, 0)
   end
@@ -166,7 +178,7 @@ function M.execute(ctx, opts)
       ctx.out.note('envctl: the data of ' .. line .. ' is gone')
     end
   end
-  report(ctx, removed, stopped)
+  report(ctx, removed, stopped, stays)
   return 0
 end
 

@@ -83,16 +83,18 @@ local function apply(ctx, view)
     if type(document.plan) ~= 'table' then -- null: there is nothing to run
       return nil, document
     end
-    local ready, warnings = {}, document.warnings or {}
+    local ready, told = {}, { document.notices or {}, document.warnings or {} }
     -- With the first word of the keeper the ports are reserved, and the plan stands.
     local function stands()
       if turn then
         turn:close()
       end
-      for _, warning in ipairs(warnings) do
-        ctx.out.note('envctl: ' .. warning.message)
+      for _, list in ipairs(told) do
+        for _, item in ipairs(list) do
+          ctx.out.note('envctl: ' .. item.message)
+        end
       end
-      warnings = {}
+      told = {}
     end
     if ctx.route.flags.clear_port_state and attempt == 1 then
       require('envctl.state.ports_table').update(ctx.paths, function(entries)

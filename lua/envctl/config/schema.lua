@@ -228,10 +228,10 @@ add('Behaviour', {
 })
 
 add('Services', {
-  { key = 'BACKEND_ENV_FILE_OVERRIDE', type = 'path', doc = 'env file of the backend' },
-  { key = 'FRONTEND_ENV_FILE_OVERRIDE', type = 'path', doc = 'env file of the frontend' },
-  { key = 'MAIN_ENV_FILE_PATH', type = 'path', doc = 'env file of the backend of Main' },
-  { key = 'MAIN_FRONTEND_ENV_FILE_PATH', type = 'path', doc = 'env file of the frontend of Main' },
+  { key = 'BACKEND_ENV_FILE_OVERRIDE', type = 'path', doc = 'env file whose values the backend gets' },
+  { key = 'FRONTEND_ENV_FILE_OVERRIDE', type = 'path', doc = 'env file whose values the frontend gets' },
+  { key = 'MAIN_ENV_FILE_PATH', type = 'path', doc = 'the same, of the backend of Main alone' },
+  { key = 'MAIN_FRONTEND_ENV_FILE_PATH', type = 'path', doc = 'the same, of the frontend of Main alone' },
   {
     key = 'SKIP_LOCAL_DB_ENV', type = 'bool', default = false,
     doc = 'kept for old files: envctl never writes into env files',

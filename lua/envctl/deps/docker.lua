@@ -4,6 +4,8 @@ local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local procfs = require 'envctl.host.procfs'
 local hash = require 'envctl.host.hash'
+local port = require 'envctl.host.port'
+local task = require 'envctl.task'
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local engines = require 'envctl.deps.engine'
@@ -141,10 +143,40 @@ local function own_labels(project, id)
   return { project_label(project), 'envctl.dependency=' .. id }
 end
 
+-- An answer that cannot be understood says nothing: neither that something is there nor that it is gone.
+local function no_answer(engine, about, result)
+  err.raise('docker_unavailable', ('%s does not say %s: %s'):format(engine.name, about, tool.last_line(result.out)), {
+    hint = ('see what `%s ps` says'):format(engine.name),
+  })
+end
+
+-- What two engines say of something that they do not have.
+local function is_missing(result)
+  return result.code ~= 0 and result.out:lower():find 'no such ' ~= nil
+end
+
 local LABELS = { container = '{{json .Config.Labels}}', volume = '{{json .Labels}}', network = '{{json .Labels}}' }
 local LIST = {
   container = { 'ps', '-aq', '--no-trunc' }, volume = { 'volume', 'ls', '-q' }, network = { 'network', 'ls', '-q' },
 }
+
+local function has_labels(engine, kind, name, labels)
+  local result = M.run(engine, { kind, 'inspect', '--format', LABELS[kind], name })
+  local has = result.code == 0 and json.decode(result.answer)
+  if type(has) ~= 'table' then
+    if not is_missing(result) then
+      no_answer(engine, ('whose the %s %s is'):format(kind, name:sub(1, 12)), result)
+    end
+    return false
+  end
+  for _, label in ipairs(labels) do
+    local key, value = label:match '^([^=]+)=(.*)$'
+    if has[key] ~= value then
+      return false
+    end
+  end
+  return true
+end
 
 -- Containers, volumes or networks that carry all of the labels. Podman before 5 lists volumes that carry any of them, so each is
 -- looked at again.
@@ -156,33 +188,37 @@ local function list(engine, kind, paths, more)
     table.move({ '--filter', 'label=' .. label }, 1, 2, #args + 1, args)
   end
   local found = M.run(engine, args)
-  for name in (found.code == 0 and found.answer or ''):gmatch '[^\r\n]+' do
-    local result = M.run(engine, { kind, 'inspect', '--format', LABELS[kind], name })
-    local has = result.code == 0 and json.decode(result.answer)
-    local ours = type(has) == 'table'
-    for _, label in ipairs(labels) do
-      local key, value = label:match '^([^=]+)=(.*)$'
-      ours = ours and has[key] == value
+  if found.code ~= 0 then
+    no_answer(engine, ('which %ss there are'):format(kind), found)
+  end
+  for name in found.answer:gmatch '[^\r\n]+' do
+    -- A whole id names one container for ever; a part of one may mean another.
+    if (kind ~= 'container' or name:find('^' .. ('%x'):rep(64) .. '$')) and has_labels(engine, kind, name, labels) then
+      out[#out + 1] = name
     end
-    out[#out + 1] = ours and name or nil
   end
   return out
 end
 
---- What the daemon says about a container, nil when it is gone.
+--- What the daemon says about a container, nil when it says that there is none. Awaits; raises docker_unavailable when it
+--- says neither.
 ---@param engine envctl.deps.Engine
 ---@param id string the whole one
----@return table? {id, running, pid, status, exit_code, labels}
+---@return table? {id, running, pid, exit_code, labels}
 function M.inspect(engine, id)
-  local format = '{"State":{{json .State}},"Labels":{{json .Config.Labels}}}'
+  local format = '{"Id":{{json .Id}},"State":{{json .State}},"Labels":{{json .Config.Labels}}}'
   local result = M.run(engine, { 'container', 'inspect', '--format', format, id })
-  local doc = result.code == 0 and json.decode(result.answer)
-  if type(doc) ~= 'table' or type(doc.State) ~= 'table' then
+  if is_missing(result) then
     return nil
   end
+  local doc = result.code == 0 and json.decode(result.answer)
+  local state = type(doc) == 'table' and doc.Id == id and doc.State
+  if type(state) ~= 'table' or type(state.Running) ~= 'boolean' or math.type(state.Pid) ~= 'integer' then
+    no_answer(engine, 'how the container ' .. id:sub(1, 12) .. ' is', result)
+  end
   return {
-    id = id, running = doc.State.Running == true, pid = doc.State.Pid, status = doc.State.Status,
-    exit_code = doc.State.ExitCode, labels = type(doc.Labels) == 'table' and doc.Labels or {}, error = doc.State.Error,
+    id = id, running = state.Running, pid = state.Pid, exit_code = state.ExitCode,
+    labels = type(doc.Labels) == 'table' and doc.Labels or {},
   }
 end
 
@@ -202,18 +238,46 @@ local function add_labels(args, paths, more)
   return args
 end
 
+-- Networks of this scope that no container is on any more, running or not.
+local function remove_networks(engine, paths, project)
+  for _, id in ipairs(list(engine, 'network', paths, project and { project_label(project) } or {})) do
+    local used = M.run(engine, { 'ps', '-aq', '--filter', 'network=' .. id })
+    if used.code == 0 and not used.answer:find '%x' then
+      M.run(engine, { 'network', 'rm', id })
+    end
+  end
+end
+
+-- A machine has addresses for some thirty networks.
+local function no_addresses(result)
+  return result.code ~= 0 and result.out:find('predefined address pools', 1, true) ~= nil
+end
+
+local function new(d, kind, name, labels)
+  local args = add_labels({ kind, 'create' }, d.world.paths, labels)
+  args[#args + 1] = name
+  local made = M.run(d.engine, args, CHANGE_MS)
+  if no_addresses(made) then -- ours that nobody uses make room; those of others are left alone
+    remove_networks(d.engine, d.world.paths)
+    made = M.run(d.engine, args, CHANGE_MS)
+  end
+  if made.code ~= 0 then
+    local tidy = ('remove networks that nobody needs: `%s network ls`, `%s network rm NAME`'):gsub('%%s', d.engine.name)
+    err.raise('dependency_failed', ('%s: making the %s %s: %s'):format(d.short, kind, name, tool.last_line(made.out)), {
+      where = d.short, data = { dependency = d.id }, hint = no_addresses(made) and tidy or nil,
+    })
+  end
+end
+
 -- A volume or a network, made when it is not there. The name alone does not make one ours.
 local function make(d, kind, name, labels)
-  local paths = d.world.paths
   local look = { kind, 'inspect', '--format', '{{index .Labels "envctl.scope"}}', name }
   local there = M.run(d.engine, look)
   if there.code ~= 0 then
-    local args = add_labels({ kind, 'create' }, paths, labels)
-    args[#args + 1] = name
-    must(d, ('making the %s %s'):format(kind, name), args, CHANGE_MS)
+    new(d, kind, name, labels)
     there = M.run(d.engine, look)
   end
-  if there.answer:match '^%s*(.-)%s*$' ~= paths.scope_id then
+  if there.answer:match '^%s*(.-)%s*$' ~= d.world.paths.scope_id then
     err.raise('dependency_failed', ('%s: the %s %s is not ours'):format(d.short, kind, name), { where = d.short })
   end
   return name
@@ -224,16 +288,6 @@ local function make_network(d)
   local paths = d.world.paths
   local digest = hash.sha256(paths.scope_dir .. '\0' .. d.project.name):sub(1, 12)
   return make(d, 'network', ('envctl-%s-%s'):format(paths.scope_id, digest), { project_label(d.project.name) })
-end
-
--- Networks of this scope that no container is on any more, running or not.
-local function remove_networks(engine, paths, project)
-  for _, id in ipairs(list(engine, 'network', paths, project and { project_label(project) } or {})) do
-    local used = M.run(engine, { 'ps', '-aq', '--filter', 'network=' .. id })
-    if used.code == 0 and not used.answer:find '%x' then
-      M.run(engine, { 'network', 'rm', id })
-    end
-  end
 end
 
 -- Podman asks which registry a short name is of; docker means its own.
@@ -260,6 +314,11 @@ local function pull(d)
   return name
 end
 
+-- Variables of a container go through a file that is gone when it is made; one that a killed keeper left holds secrets.
+local function env_file_of(d)
+  return d.dir .. '/container.env'
+end
+
 local function create(d, container, image, digest)
   local lines = {}
   for name, value in pairs(container.env) do
@@ -269,7 +328,7 @@ local function create(d, container, image, digest)
     lines[#lines + 1] = name .. '=' .. value
   end
   table.sort(lines)
-  local env_file = d.dir .. '/container.env'
+  local env_file = env_file_of(d)
   local gone <close> = setmetatable({}, { -- luacheck: ignore 211
     __close = function()
       fs.unlink(env_file)
@@ -306,6 +365,7 @@ end
 function M.bring_up(d)
   local container = container_of(d)
   local digest = hash.sha256(d.plan.plan_digest .. '\0' .. json.encode_line(container.env)):sub(1, 16)
+  fs.unlink(env_file_of(d))
   M.ping(d.engine)
   local image, id = pull(d), nil
   for _, found in ipairs(list(d.engine, 'container', d.world.paths, own_labels(d.project.name, d.id))) do
@@ -389,11 +449,19 @@ local USABLE = {
   end,
 }
 
---- Whether it can be used: asked inside of the container, or as its description says. Awaits.
+-- Whether somebody has its published port. For a container of another machine that is not for us to say.
+local function published(d)
+  return not d.record.pid or not d.port or not port.check(d.port)
+end
+
+--- Whether it can be used: its port is published, and it is asked inside of the container, or as its description says. Awaits.
 ---@param d table
 ---@return boolean ok, string? why
 function M.usable(d)
   local kind = KINDS[d.id]
+  if not published(d) then
+    return false, ('nothing listens on port %d, which it publishes'):format(d.port)
+  end
   if kind then
     return asked_inside(d, { 'sh', '-c', kind.check }, kind.good)
   end
@@ -423,7 +491,7 @@ end
 ---@return envctl.Ended
 function M.stop(engine, record, on_phase)
   local out = { name = record.name, was_alive = false, killed = false, stopped = false }
-  local ok, e = require('envctl.task').try(function()
+  local ok, e = task.try(function()
     M.ping(engine)
     local there = M.inspect(engine, record.container_id)
     if there and there.running then
@@ -448,29 +516,50 @@ function M.stop(engine, record, on_phase)
   return out
 end
 
-local function remove_from(engine, paths, project, id)
-  local labels, removed = project and own_labels(project, id) or {}, false
+-- What stays although it was to go is no success.
+local function gone_for_good(engine, args, what)
+  local result = M.run(engine, args, CHANGE_MS)
+  if result.code ~= 0 and not is_missing(result) then
+    err.raise('docker_failed', ('%s does not remove %s: %s'):format(engine.name, what, tool.last_line(result.out)))
+  end
+  return true
+end
+
+local function remove_containers(engine, paths, labels)
+  local removed = false
   M.ping(engine)
-  for _, container in ipairs(list(engine, 'container', paths, labels)) do
-    removed = M.run(engine, { 'rm', '-f', container }, CHANGE_MS).code == 0 or removed
+  for _, id in ipairs(list(engine, 'container', paths, labels)) do
+    removed = gone_for_good(engine, { 'rm', '-f', id }, 'the container ' .. id:sub(1, 12))
   end
-  for _, name in ipairs(list(engine, 'volume', paths, labels)) do
-    removed = M.run(engine, { 'volume', 'rm', name }, CHANGE_MS).code == 0 or removed
-  end
-  remove_networks(engine, paths, project)
   return removed
 end
 
---- Removes containers and volumes, by id and label: of one dependency of a project, or all of the scope. Awaits.
+--- Removes the containers of a project and their network; its volumes stay. Awaits; raises docker_unavailable, docker_failed.
+---@param env table<string, string>
+---@param paths table
+---@param project string
+function M.discard(env, paths, project)
+  for _, engine in ipairs(engines.all(env)) do
+    remove_containers(engine, paths, { project_label(project) })
+    remove_networks(engine, paths, project)
+  end
+end
+
+--- Removes containers and volumes, by id and label: of one dependency of a project, or all of the scope. Awaits; raises
+--- docker_unavailable, docker_failed.
 ---@param env table<string, string>
 ---@param paths table
 ---@param project string?
 ---@param id string?
 ---@return boolean removed
 function M.remove(env, paths, project, id)
-  local removed = false
+  local labels, removed = project and own_labels(project, id) or {}, false
   for _, engine in ipairs(engines.all(env)) do
-    removed = remove_from(engine, paths, project, id) or removed
+    removed = remove_containers(engine, paths, labels) or removed
+    for _, name in ipairs(list(engine, 'volume', paths, labels)) do
+      removed = gone_for_good(engine, { 'volume', 'rm', name }, 'the volume ' .. name)
+    end
+    remove_networks(engine, paths, project)
   end
   return removed
 end
@@ -480,7 +569,7 @@ end
 ---@param paths table
 function M.sweep(env, paths)
   for _, engine in ipairs(engines.all(env)) do
-    require('envctl.task').try(function()
+    task.try(function()
       M.ping(engine)
       for _, id in ipairs(list(engine, 'container', paths, {})) do
         local there = M.inspect(engine, id)

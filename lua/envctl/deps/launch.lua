@@ -305,7 +305,8 @@ local function container_failed(d, why)
   task.try(docker.keep_log, d.engine, d.record)
   local world_mod = require 'envctl.keeper.world'
   local tail = world_mod.log_tail(d.log_path, 0, 8)
-  local there = docker.inspect(d.engine, d.container_id)
+  local asked, there = task.try(docker.inspect, d.engine, d.container_id)
+  there = asked and there or nil
   local what = there and not there.running and ('its container exited with code ' .. tostring(there.exit_code))
     or ('is not ready after %g s (%s)'):format(seconds, why or '?')
   return err.new('dependency_failed', d.short .. ': ' .. what, {

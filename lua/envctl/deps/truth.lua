@@ -39,6 +39,20 @@ function M.live(state)
   return live, reasons
 end
 
+--- Why a container that runs is of no use to anybody on this machine, when it is not: whoever published its port has died, as
+--- docker's helpers do with their daemon, and the port is free. Nothing is said of containers of another machine. Reads only.
+---@param component table
+---@return string? reason
+function M.unreachable(component)
+  local here = component.container_id and component.identity
+  if not here or component.status ~= 'ready' or not component.final then
+    return nil
+  end
+  if require('envctl.host.port').check(component.final) then
+    return ('nothing listens on port %d, which its container has published'):format(component.final)
+  end
+end
+
 local UP = { ready = true, running = true, starting = true, stopping = true, unknown = true }
 
 --- How recorded dependencies are now. What others run (external, shared) is as it was recorded: nobody is asked.
@@ -60,6 +74,8 @@ function M.health(state, wanted)
         item.status, item.class = 'unknown', 'warn'
       elseif component.identity and not live[key] then
         item.status, item.class = UP[item.status] and 'exited' or item.status, 'bad'
+      elseif M.unreachable(component) then
+        item.status, item.class, item.reason = 'unreachable', 'bad', M.unreachable(component)
       elseif item.status == 'starting' or item.status == 'unknown' then
         item.class = 'warn'
       end

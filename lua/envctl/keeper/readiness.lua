@@ -133,27 +133,44 @@ local function log_matches(svc, ready, state)
   local text = (state.log_tail or '') .. data
   state.log_offset = math.min(size, (state.log_offset or svc.log_start or 0) + #data)
   state.log_tail = text:sub(-4096)
-  return text:find(ready.pattern or ready.log) ~= nil
+  local found = text:find(ready.pattern or ready.log) ~= nil
+  return found, not found and 'its log does not say so' or nil
 end
 
 local function command_ok(svc, ready)
-  local argv = ready.command
-  local code = task.await(function(resume)
-    local p, message = require('envctl.host.proc').spawn {
+  local env = svc.env or sys.environ() -- of an adopted service nobody knows it any more
+  local said = '`' .. table.concat(ready.command, ' ') .. '` '
+  local word = ready.command[1]
+  local program, why = sys.which(word:find '^[^/]+/' and svc.record.cwd .. '/' .. word or word, { path = env.PATH })
+  if not program then
+    return false, said .. 'cannot be run: ' .. why
+  end
+  local argv = table.move(ready.command, 2, #ready.command, 2, { program })
+  local process
+  local code, signal = task.await(function(resume)
+    local message
+    process, message = require('envctl.host.proc').spawn {
       argv = argv,
-      env = svc.env or sys.environ(), -- of an adopted service nobody knows it any more
+      env = env,
       cwd = svc.record.cwd,
       stdin = 'null',
       stdout = 'null',
       stderr = 'null',
       on_exit = resume,
     }
-    if not p then
+    if not process then
       resume(message)
     end
-    return p
+    return process
   end)
-  return code == 0
+  if process then
+    process:close()
+  end
+  if code == 0 then
+    return true
+  end
+  local ended = require('envctl.state.exit').text { code = code, signal = signal }
+  return false, said .. (type(code) == 'string' and 'cannot be run: ' .. code or ended or 'failed')
 end
 
 local CHECKS = {
@@ -190,8 +207,7 @@ end
 ---@return boolean ok, string? detail
 function M.probe(svc, plan)
   if plan.command then
-    local ok = command_ok(svc, plan)
-    return ok, not ok and '`' .. table.concat(plan.command, ' ') .. '` failed' or nil
+    return command_ok(svc, plan)
   end
   local wanted = svc.record.actual_port or svc.record.requested_port
   local own = wanted and own_listeners(svc.record, wanted) or {}

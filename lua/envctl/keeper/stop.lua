@@ -2,6 +2,7 @@
 local sys = require 'envctl.host.sys'
 local procfs = require 'envctl.host.procfs'
 local err = require 'envctl.err'
+local task = require 'envctl.task'
 local json = require 'envctl.util.json'
 local store = require 'envctl.state.store'
 local ending = require 'envctl.keeper.ending'
@@ -63,7 +64,7 @@ local function imported(op)
   return not op.world.doc and ok and doc or nil
 end
 
---- op.request: {all: boolean?, names: string[]?}.
+--- op.request: {all: boolean?, names: string[]?, dependencies: string[]?, gone: string[]?}. gone: projects whose containers go.
 ---@return table result {stopped: [...], swept, dependencies, unwritten: why what was stopped could not be recorded}
 function M.run(op)
   local world, request = op.world, op.request
@@ -114,12 +115,19 @@ function M.run(op)
     ended, unended = dependencies.stop(op, not request.all and request.dependencies or nil)
     table.move(unended, 1, #unended, #failures + 1, failures)
   end
+  -- A container that stays is a pity, and no reason to keep its worktree.
+  for _, project in ipairs(request.gone or {}) do
+    local ok, e = task.try(require('envctl.deps.docker').discard, op.base_env, op.paths, project)
+    if not ok then
+      op.progress { project = project, service = '', phase = 'warning', message = project .. ': ' .. e.message }
+    end
+  end
   local swept, left = 0, 0
   if request.all then
     require('envctl.deps.docker').sweep(sys.environ(), op.paths)
     swept, left = ending.sweep(op.paths)
     -- An update that changes nothing still sweeps what a killed writer of the port table left. Never a reason to fail.
-    require('envctl.task').try(require('envctl.state.ports_table').update, op.paths, function() end)
+    task.try(require('envctl.state.ports_table').update, op.paths, function() end)
   end
   local unwritten
   if left_behind then

@@ -240,6 +240,9 @@ function M.lines(document)
   for _, c in ipairs(document.changes) do
     out[#out + 1] = M.change(c)
   end
+  for _, n in ipairs(document.notices) do
+    out[#out + 1] = 'notice: ' .. n.message .. (n.where and ' (' .. n.where .. ')' or '')
+  end
   problem_lines(out, 'warning', document.warnings)
   problem_lines(out, 'blocked', document.blockers, document.selection.message)
   return out

@@ -71,12 +71,19 @@ local function recorded(ctx, list)
   return names, logs, dependencies
 end
 
---- Stops what runs in the projects, and raises when something does not end. Awaits.
+--- Stops what runs in the projects, and raises when something does not end. Their containers and networks go, where there is an
+--- engine; what they have stored stays. Awaits.
 ---@return string[] names of what was stopped, table<string, table<string, boolean>> logs names of log files per project
 function M.stop(ctx, list)
   require('envctl.state.paths').check(ctx.paths)
   local names, logs, dependencies = recorded(ctx, list)
-  if #names + #dependencies == 0 then
+  local env, gone = require('envctl.host.sys').environ(), nil
+  if #require('envctl.deps.engine').all(env) > 0 then
+    gone = json.array {}
+    for i, project in ipairs(list) do
+      gone[i] = project.name
+    end
+  elseif #names + #dependencies == 0 then
     return names, logs
   end
   local client = require 'envctl.keeper.client'
@@ -85,7 +92,7 @@ function M.stop(ctx, list)
   for attempt = 1, 3 do
     local ok, result = task.try(client.request, ctx, {
       op = 'stop', command = ctx.route.command, names = json.array(names),
-      dependencies = #dependencies > 0 and json.array(dependencies) or nil,
+      dependencies = #dependencies > 0 and json.array(dependencies) or nil, gone = gone, env = env,
     }, view.event)
     if ok then
       for _, s in ipairs(result.stopped) do

@@ -340,7 +340,14 @@ local function add(roots, tree)
   end
   entry.id, entry.at, entry.new_branch = sys.random_hex(8), sys.iso_time(sys.wall_ms()), not existed
   meta.write(journal_file(roots, entry), entry)
-  err.check(fs.mkdirs(path.parent(tree.path), 493))
+  local parent = path.parent(tree.path)
+  local there, message, errno = fs.mkdirs(parent, 493)
+  if not there then
+    fs.unlink(journal_file(roots, entry))
+    err.raise('io_error', 'cannot make worktree ' .. tree.project .. ': ' .. message, {
+      where = parent, hint = 'make room there, or set TREES_DIR_NAME to another place', data = { errno = errno },
+    })
+  end
   local ok, result, admin
   for _ = 1, ADD_ATTEMPTS do
     ok, result = task.try(gitcmd.run, roots, {

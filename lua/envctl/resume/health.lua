@@ -87,7 +87,10 @@ function M.truth(state)
   local live, reasons = truth.live(state)
   truth.each(state, function(project, id, component)
     local key = project .. '/' .. id
-    out.dependencies[key] = { alive = live[key], status = component.status, why = reasons[key] }
+    local why = live[key] and truth.unreachable(component)
+    out.dependencies[key] = {
+      alive = live[key], status = why and 'unreachable' or component.status, why = why or reasons[key],
+    }
   end)
   return out
 end

@@ -178,7 +178,8 @@ local function judge_dependency(record, fact, project, entry, shared)
   elseif not record or not record.identity then
     return 'start', 'is not running yet'
   end
-  return judge(record, fact, dependency_changes(record, entry))
+  -- What nobody can reach is of no use to the services that are about to start: it is brought back by every command.
+  return judge(record, fact, dependency_changes(record, entry), nil, fact.status == 'unreachable')
 end
 
 -- What is wanted no more.
