@@ -282,9 +282,9 @@ def log_of_a_container(w, engine, part):
     equal(said("--grep", "word$"), ["a word", "another word"], "what matches")
     equal(said("--grep", "word$", "--tail", "1"), ["another word"], "the last that matches")
     equal(said("--tail", "2"), ["a number", "another word"], "the last ones")
-    # Engines keep whole seconds apart for certain.
+    # Whole seconds are kept apart, and a start begins up to two of them before it.
     second = int(time.time()) + 1
-    wait_for(lambda: time.time() > second + 1, "the next second")
+    wait_for(lambda: time.time() > second + 2, "another second")
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
     equal(said("--since", since), [], "nothing since then")
     say("news")
@@ -306,7 +306,7 @@ def log_of_a_container(w, engine, part):
     lines = out.read_text().splitlines()
     equal([n for n in lines if n in ("a number", "another word", "news", "more", "and more")],
           ["another word", "news", "more", "and more"], "each once")
-    check("news" not in said("--grep", "word|news|more") and "and more" in said(), "a start is a log of its own")
+    check("another word" not in said() and "and more" in said(), "a start is a log of its own")
 
 
 def supabase_images(docker, folder):
