@@ -3,13 +3,13 @@
 
 import re
 
-from lib import BIN, check, contains, equal, listens, main, test, wait_for
+from lib import BIN, PYTHON, SVC, check, contains, equal, listens, main, test, wait_for
 from terminal import on_terminal
 
 
 @test
 def live_lines(w):
-    w.services(backend="--delay 0.6", frontend="--delay 1.2")
+    w.services(backend="--delay 0.6 --say 'waiting for startup'", frontend="--delay 1.2")
     t = on_terminal(w, BIN, "start")
     wait_for(lambda: "Main Backend" in t.screen() and "starting" in t.screen(), lambda: f"live lines:\n{t.screen()}")
     wait_for(
@@ -22,6 +22,7 @@ def live_lines(w):
         found = re.findall(rf"^. {name} +ready in", screen, re.M)
         equal(len(found), 1, f"final lines of {name} on\n{screen}\n")
     check("starting" not in screen, f"a line was left behind:\n{screen}")
+    equal([e["event"] for e in w.events()].count("service.start"), 2, "each was launched once, however long it took")
     t.close()
 
 
@@ -35,6 +36,26 @@ def ctrl_c_stops_what_was_started(w):
     contains(t.screen(), "interrupted", "the screen")
     wait_for(lambda: not w.service_processes(), "the services to be gone", 1)
     t.close()
+
+
+@test
+def a_second_ctrl_c_only_gives_the_terminal_back(w):
+    """The undoing goes on without whoever is too impatient to watch it."""
+    w.configure(MAIN_BACKEND_ENABLE=False, MAIN_FRONTEND_ENABLE=False)
+    service = '%s = { command = "%s --port ${port} %s", port = %d, stop = { timeout_ms = 1000 } }'
+    api = service % ("api", f"{PYTHON} -S -E {SVC}", "--ignore-term", w.port)
+    web = service % ("web", f"{PYTHON} -S -E {SVC}", "--delay 30", w.port + 10)
+    w.write(".envctl.lua", f"return {{ envctl = 1, services = {{ {api}, {web} }} }}\n")
+    w.commit()
+    w.envctl("script", "trust", rc=0)
+    t = on_terminal(w, BIN, "start")
+    wait_for(lambda: listens(w.port) and "ready in" in t.screen(), lambda: f"the first one to be ready:\n{t.screen()}")
+    t.keys("C-c")
+    wait_for(lambda: "stopping" in t.screen(), lambda: f"the undoing:\n{t.screen()}")
+    t.keys("C-c")
+    equal(t.exit_code(), 2, f"exit code\n{t.screen()}\n")
+    t.close()
+    wait_for(lambda: not w.service_processes(), "the services to be gone", 20)
 
 
 @test
