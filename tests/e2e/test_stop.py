@@ -97,7 +97,7 @@ def a_chain_of_short_lived_processes(w):
 def what_does_not_end_is_not_forgotten(w):
     """Nothing ends this one: the policy has no SIGKILL here. It is named, its record and its port stay, and no second one starts."""
     policy = w.base / "lua"
-    shutil.copytree(TOP / "lua", policy)
+    shutil.copytree(w.env.get("ENVCTL_LUA_DIR", TOP / "lua"), policy)
     ending = policy / "envctl/keeper/ending.lua"
     text = ending.read_text(encoding="utf-8")
     for old, new in (("queries, 'KILL')", "queries, 'TERM')"), ("TERM_BUDGET_MS = 5000", "TERM_BUDGET_MS = 50"),
