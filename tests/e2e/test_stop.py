@@ -116,9 +116,10 @@ def what_does_not_end_is_not_forgotten(w):
         equal(w.saved_state()["services"]["Main Backend"]["pid"], pid, f"{command}: the record")
         equal(w.state()["state"]["services"]["Main Backend"]["live"], True, f"{command}: what is shown")
     equal([e["port"] for e in json.loads((w.runtime / "engine/ports.json").read_text())["entries"]], [w.port], "reserved ports")
-    for p in w.keepers() + w.service_processes():
-        p.signal(signal.SIGKILL)
-    w.gone()
+    # When it ends after all, that is recorded.
+    Proc(pid).signal(signal.SIGKILL)
+    wait_for(lambda: w.saved_state()["services"]["Main Backend"]["status"] == "exited", "its end to be recorded")
+    equal(w.saved_state()["services"]["Main Backend"]["exit"]["signal"], "KILL", "how it ended")
 
 
 @test

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """On a terminal (tmux): one live line per service, and Ctrl-C during a start stops what it started, with exit code 2."""
 
+import os
 import re
 
 from lib import BIN, PYTHON, SVC, check, contains, equal, listens, main, test, wait_for
-from terminal import on_terminal
+from terminal import Pty, on_terminal
 
 
 @test
@@ -48,12 +49,13 @@ def a_second_ctrl_c_only_gives_the_terminal_back(w):
     w.write(".envctl.lua", f"return {{ envctl = 1, services = {{ {api}, {web} }} }}\n")
     w.commit()
     w.envctl("script", "trust", rc=0)
-    t = on_terminal(w, BIN, "start")
-    wait_for(lambda: listens(w.port) and "ready in" in t.screen(), lambda: f"the first one to be ready:\n{t.screen()}")
-    t.keys("C-c")
-    wait_for(lambda: "stopping" in t.screen(), lambda: f"the undoing:\n{t.screen()}")
-    t.keys("C-c")
-    equal(t.exit_code(), 2, f"exit code\n{t.screen()}\n")
+    t = Pty(w, BIN, "start")
+    wait_for(lambda: b"ready in" in t.read(), lambda: f"the first one to be ready:\n{t.bytes}")
+    os.write(t.master, b"\x03")
+    wait_for(lambda: b"stopping" in t.read(), lambda: f"the undoing:\n{t.bytes}")
+    os.write(t.master, b"\x03")
+    equal(t.wait(), 2, f"exit code\n{t.bytes}\n")
+    check(t.restored(), "the terminal is as it was")
     t.close()
     wait_for(lambda: not w.service_processes(), "the services to be gone", 20)
 

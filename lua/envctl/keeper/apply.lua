@@ -493,6 +493,7 @@ local function end_old(op, actions)
   end
   for _, result in ipairs(ending.stop(records, op.on_phase)) do
     if not result.stopped then
+      op.world:goes_on(result.name)
       err.raise('not_stopped', result.message, { hint = 'nothing was started' })
     end
     op.world:remove(result.name)

@@ -123,7 +123,7 @@ function World:on_leader_exit(svc, code, signal)
   end
   if self.running[record.name] == svc then
     record.exit = svc.exited
-    if not svc.ending then
+    if not svc.ending or svc.overdue then
       record.status = 'exited'
       if svc.dependency then
         record.success = false
@@ -134,10 +134,12 @@ function World:on_leader_exit(svc, code, signal)
       })
       self:save(false)
       self:save_derived()
-      if svc.was_ready then
-        self:write_errors { self:exit_error(svc) }
+      if not svc.ending then
+        if svc.was_ready then
+          self:write_errors { self:exit_error(svc) }
+        end
+        self.supervisor.exited(svc)
       end
-      self.supervisor.exited(svc)
     end
   end
   if svc.on_exit then
@@ -308,6 +310,13 @@ function World:add(svc)
   metadata.logs[r.name] = {
     project = r.project, service = r.service, type = r.type, mode = r.mode, log_path = r.log_path,
   }
+end
+
+--- One that was to end and did not: when it does so later, that is recorded, and no policy brings it back.
+function World:goes_on(name)
+  if self.running[name] then
+    self.running[name].overdue = true
+  end
 end
 
 --- Forgets a service that is confirmed gone.
