@@ -294,8 +294,16 @@ suite_fuzz() {
   wait
 }
 
+# The check of promises can fail.
+broken_promise() {
+  # shellcheck disable=SC2016 # backticks of Markdown
+  python3 tests/lint/guarantees.py /dev/stdin <<<'| x | `tests/c/test_fs.c test_nope` |' | grep 'test_fs.c has no test test_nope'
+}
+
 suite_docs() {
   check links tests/lint/links.sh
+  check guarantees python3 tests/lint/guarantees.py
+  check 'a promise without a test is found' broken_promise
   if [ -x docs/generate.sh ]; then
     check 'generated docs' docs/generate.sh --check
   fi

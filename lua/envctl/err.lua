@@ -81,20 +81,33 @@ function M.wrap(value, traceback)
   return e
 end
 
---- Several failures as one error: the first of them, with all of them in its data.
----@param failures envctl.Err[] at least one
+--- The single failures that an error is about, as plain tables: those that were joined, else itself.
+---@param e envctl.Err
+---@param null any the JSON null
+---@return table[]
+function M.parts(e, null)
+  return e.data and e.data.failures or { M.to_table(e, null) }
+end
+
+--- Several failures as one error: the first of them, with all of them in its data, and where to read about the others in its hint.
+---@param failures envctl.Err[] at least one; some may be joined already
 ---@param null any the JSON null
 ---@return envctl.Err
 function M.join(failures, null)
-  local first = failures[1]
-  if #failures > 1 then
-    local list = require('envctl.util.json').array {}
-    for i, e in ipairs(failures) do
-      list[i] = M.to_table(e, null)
+  local first, list = failures[1], require('envctl.util.json').array {}
+  for i, e in ipairs(failures) do
+    for _, part in ipairs(M.parts(e, null)) do
+      list[#list + 1] = part
+      if i > 1 then
+        local log = type(part.log_path) == 'string' and '; whole log: ' .. part.log_path or ''
+        first.hint = (first.hint and first.hint .. '\n  ' or '') .. part.message .. log
+      end
     end
+  end
+  if #list > 1 then
     first.data = first.data or {}
     first.data.failures = list
-    first.message = first.message .. string.format(' (and %d more)', #failures - 1)
+    first.message = string.format('%s (and %d more)', list[1].message, #list - 1)
   end
   return first
 end

@@ -565,6 +565,23 @@ class World:
         return ended
 
 
+def stranger(w, port, host="127.0.0.1"):
+    """Somebody else's server, outside of everything envctl knows."""
+    code = (
+        "import socket, sys, time\n"
+        "s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)\n"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+        "s.bind((sys.argv[1], int(sys.argv[2]))); s.listen(); print('up', flush=True); time.sleep(600)"
+    )
+    p = subprocess.Popen(
+        [PYTHON, "-S", "-c", code, host, str(port)],
+        env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )
+    w.decoys.append(p)
+    equal(p.stdout.readline(), b"up\n", "the stranger")
+    return p
+
+
 # --- running the tests -----------------------------------------------------------------------------------------------
 
 TESTS = []

@@ -160,6 +160,27 @@ TEETH = [
         [("state/paths.lua", "fs.secure_dir(path, { create = false })", "fs.stat(path)")],
     ),
     (
+        "no writes below what became a link",
+        "test_runtime_root",
+        ["a_link_in_its_place_while_it_runs"],
+        None,
+        [("state/paths.lua", "  local ok, e = pcall(M.check, p)\n", "  local ok, e = true, nil\n")],
+    ),
+    (
+        "what runs moves along",
+        "test_lifecycle",
+        ["a_restart_that_has_to_move_tells_the_others"],
+        None,
+        [("plan/startup.lua", "  move_along(draft)\n", "")],
+    ),
+    (
+        "no second one beside what does not end",
+        "test_stop",
+        ["what_does_not_end_is_not_forgotten"],
+        None,
+        [("keeper/apply.lua", "      err.raise('not_stopped', result.message, { hint = 'nothing was started' })\n", "      op.errors = {}\n")],
+    ),
+    (
         "one table of ports for all repositories",
         "test_ports_shared",
         ["many_starts_at_the_same_moment"],

@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 
-from lib import BIN, Proc, check, contains, equal, listens, main, test, wait_for
+from lib import BIN, Proc, check, contains, equal, listens, main, stranger, test, wait_for
 
 
 def fails(w, *args, code, names, rc=1, **options):
@@ -134,6 +134,23 @@ def a_service_that_exits_at_once(w):
 
 
 @test
+def two_that_fail_together(w):
+    """Both are told, in the order of their definition, whichever was first."""
+    w.services(backend="", frontend="")
+    w.configure(ENVCTL_BACKEND_START_CMD="sh -c 'sleep 0.2; exit 4'", ENVCTL_FRONTEND_START_CMD="sh -c 'exit 3'")
+    result = w.envctl("start", "--headless", "--json", rc=1)
+    error = result.error()
+    equal([(f["where"], f["exit"]["code"]) for f in error["failures"]], [("Main/backend", 4), ("Main/frontend", 3)], "failures")
+    contains(error["message"], "Main Backend exited with code 4", "the message")
+    contains(error["message"], "(and 1 more)", "the message")
+    for failure in error["failures"]:
+        contains(error["hint"], failure["log_path"], "the logs of both")
+    report = w.envctl("errors", "--json", rc=1).json()["recent_failures"]
+    equal([f["where"] for f in report], ["Main/backend", "Main/frontend"], "errors")
+    nothing_runs(w)
+
+
+@test
 def a_program_that_is_not_there(w):
     w.services(backend="")
     w.configure(ENVCTL_BACKEND_START_CMD="no-such-program-here --port {port}", MAIN_FRONTEND_ENABLE=False)
@@ -195,23 +212,6 @@ def a_service_that_ignores_term(w):
     # In parallel: two grace periods after one another would take twice as long.
     check(result.seconds < 9, f"stop-all took {result.seconds:.1f} s")
     check(not any(Proc.quick(pid) for pid in pids), "gone")
-
-
-def stranger(w, port, host="127.0.0.1"):
-    """Somebody else's server, outside of everything envctl knows."""
-    code = (
-        "import socket, sys, time\n"
-        "s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)\n"
-        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
-        "s.bind((sys.argv[1], int(sys.argv[2]))); s.listen(); print('up', flush=True); time.sleep(600)"
-    )
-    p = subprocess.Popen(
-        ["/usr/bin/python3", "-S", "-c", code, host, str(port)],
-        env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-    )
-    w.decoys.append(p)
-    equal(p.stdout.readline(), b"up\n", "the stranger")
-    return p
 
 
 @test

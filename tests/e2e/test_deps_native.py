@@ -106,6 +106,7 @@ def a_killed_postgres_comes_back_with_its_rows(w):
         configure(w)
         w.start()
         equal(get(backend_url(w), "/put?kept"), "ok", "put")
+        backend = w.saved_state()["services"]["Main Backend"]["pid"]
         postmaster = Proc(pid_of(w, "postgres"))
         postmaster.signal(signal.SIGKILL)
         wait_for(lambda: not postmaster.alive, "the postmaster to end")
@@ -123,6 +124,7 @@ def a_killed_postgres_comes_back_with_its_rows(w):
         equal([(d["id"], d["action"]) for d in plan["dependencies"]], [("postgres", "start"), ("redis", "keep")], "plan")
         w.start()
         check(pid_of(w, "postgres") != postmaster.pid, "another postmaster")
+        equal(w.saved_state()["services"]["Main Backend"]["pid"], backend, "the service is the same one")
         equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
         well = w.envctl("health", "--json", rc=0).json()
         equal([(d["id"], d["live"]) for d in well["dependencies"]], [("postgres", True), ("redis", True)], "health")

@@ -207,5 +207,16 @@ def a_machine_with_nothing_on_path(w):
     check(error["hint"], "what to do")
 
 
+@test
+def the_flag_beats_the_environment(w):
+    """Run from within something that envctl started elsewhere: --repo says which repository, whatever is inherited."""
+    w.services(backend="")
+    w.run("git", "init", "-q", w.base / "other", rc=0)
+    inherited = {"RUN_REPO_ROOT": str(w.base / "other"), "ENVCTL_SCOPE": "/elsewhere", "ENVCTL_SERVICE": "run-1/Other/api"}
+    elsewhere = w.envctl("show-config", "--json", rc=0, env=inherited).json()["base_dir"]
+    here = w.envctl("show-config", "--repo", w.repo, "--json", rc=0, env=inherited).json()["base_dir"]
+    equal((elsewhere, here), (str(w.base / "other"), str(w.repo)), "which repository is meant")
+
+
 if __name__ == "__main__":
     main()

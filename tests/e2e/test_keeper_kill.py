@@ -126,7 +126,9 @@ def a_reused_pid_is_a_stranger(w):
     w.state_file().write_text(json.dumps(saved), encoding="utf-8")
     for service in w.state()["state"]["services"].values():
         equal(service["live"], False, "live")
-    w.stop_all()
+    stopped = w.envctl("stop", "--json", rc=0).json()["stopped"]
+    equal({(s["stopped"], s["was_alive"]) for s in stopped}, {(True, False)}, "they were gone already")
+    check(not w.state_file().exists(), "the records are cleared")
     check(decoy.poll() is None, "the stranger with our pid was signalled")
     check(state["run_id"], "there was a run")
 

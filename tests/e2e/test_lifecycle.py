@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """restart, resume, restart policies, health, errors, wait: the truth about what runs after something happened to it."""
 
+import json
 import signal
 
-from lib import Proc, check, contains, equal, main, test, wait_for
+from lib import Proc, check, contains, equal, main, stranger, test, wait_for
 
 
 def record(w, name):
@@ -39,6 +40,35 @@ def restart_names_what_it_does_not_know(w):
     error = w.envctl("restart", "--service", "bakend", "--json", rc=1).json()["error"]
     equal(error["code"], "unknown_target", "code")
     equal(record(w, "Main Backend")["pid"], pid, "nothing was touched")
+
+
+@test
+def a_restart_that_has_to_move_tells_the_others(w):
+    """The backend is dead, and a stranger has its port: the frontend, which runs, is not left with the stranger's address."""
+    w.services(backend="", frontend="")
+    w.start()
+    kill(w, "Main Backend")
+    stranger(w, w.port)
+    said = w.envctl("restart", "--service", "backend", rc=0).err
+    contains(said, f"port {w.port} of Main/backend is held by pid ", "who has it")
+    url = f"http://localhost:{w.port + 1}"
+    contains(said, f"changed: Main/frontend env.VITE_BACKEND_URL: http://localhost:{w.port} -> {url}", "what changed")
+    equal({n: record(w, n)["actual_port"] for n in ("Main Backend", "Main Frontend")},
+          {"Main Backend": w.port + 1, "Main Frontend": w.port + 11}, "ports")
+    equal(Proc(record(w, "Main Frontend")["pid"]).environ()["VITE_BACKEND_URL"], url, "what the frontend is told")
+    runtime_map = json.loads((w.scope_dir() / "runtime_map.json").read_text(encoding="utf-8"))
+    equal(runtime_map["projection"]["Main"]["backend_url"], url, "the runtime map")
+
+
+@test
+def no_resume_replaces_everything(w):
+    w.services(backend="", frontend="")
+    w.start()
+    old = w.service_processes()
+    said = w.start("--no-resume").err
+    check(said.rindex("stopped") < said.index("starting"), f"the old ones end first:\n{said}")
+    check(not any(p.alive for p in old), "the old ones are gone")
+    equal(sorted(p.pid for p in w.service_processes()), sorted(s["pid"] for s in w.saved_state()["services"].values()), "one copy")
 
 
 @test
@@ -93,6 +123,17 @@ def health_and_errors_tell_the_truth(w):
     equal(healthy["status_counts"], {"ok": 2, "warn": 0, "bad": 0}, "counts")
     contains(w.envctl("errors", rc=0).out, "No known service errors", "no errors")
     equal(w.envctl("wait", "--ready", "--json", rc=0).json()["ready"], ["Main Backend", "Main Frontend"], "ready")
+    # One that runs, and writes into its log that something went wrong.
+    log = record(w, "Main Frontend")["log_path"]
+    with open(log, "a", encoding="utf-8") as f:
+        f.write("Traceback (most recent call last):\n  File \"app.py\", line 3\nValueError: no such thing\n")
+    found = w.envctl("errors", "--json", rc=1).json()
+    lines = ["Traceback (most recent call last):", "ValueError: no such thing"]
+    equal(found["log_issues"], [{"name": "Main Frontend", "count": 2, "lines": lines, "log_path": log}], "errors in logs")
+    equal((found["ok"], found["failed_services"]), (False, []), "nothing failed")
+    contains(w.envctl("errors", rc=1).out, "Main Frontend: errors in its log (2)", "the text")
+    w.envctl("errors", "--service", "backend", rc=0)
+    w.envctl("health", rc=0)
     kill(w, "Main Backend")
     sick = w.envctl("health", "--json", rc=1).json()
     equal(sick["issues"]["failing_services"], ["Main Backend"], "failing")

@@ -120,6 +120,8 @@ def the_truth_of_generated_worlds(w):
                 del services[name]["plan"]
                 live, reason = TRUTH[kind]
                 seen = "unknown" if live is None else "exited" if not live and status in UP else status
+                if live and status in ("running", "ready"):
+                    seen, reason = "unreachable", f"no process of it listens on port {model['actual_port']}"
                 wanted[name] = (live, reason, seen)
             path.write_text(json.dumps({**saved, "services": services}), encoding="utf-8")
             shown = w.state()["state"]["services"]
@@ -208,6 +210,11 @@ def what_is_sick_is_brought_back_by_resume_alone(w):
     why = f"no process of it listens on port {port}"
     equal(actions(explained(w, "start"))["backend"], ("keep", f"runs and is unchanged, but {why}"), "start")
     equal(actions(explained(w))["backend"], ("restart", f"runs, but {why}"), "resume")
+    # The same word everywhere.
+    shown = w.state()["state"]["services"]["Main Backend"]
+    equal((shown["status"], shown["live"], shown["live_reason"]), ("unreachable", True, why), "show-state")
+    equal(w.envctl("endpoints", "--json", rc=0).json()["services"]["backend"]["status"], "unreachable", "endpoints")
+    contains(w.envctl("health", rc=1).out, "status=unreachable", "health")
     said = w.envctl("resume", "--headless", rc=0)
     contains(said.err, f"Main Backend: restart (runs, but {why})", "what it did")
     wait_for(lambda: deaf.poll() is not None, "the old one to end")

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 
-from lib import BIN, check, contains, equal, main, test
+from lib import BIN, check, contains, equal, main, test, wait_for
 
 NOBODY = 65534
 
@@ -36,7 +36,7 @@ def snapshot(path):
     return found
 
 
-def refused(w, what, trap=None):
+def refused(w, what, trap=None, gone=True):
     """start, stop-all and looking: exit 1 with the one code, and nothing happened."""
     before = snapshot(trap) if trap else None
     for command in (["start", "--headless"], ["show-state"], ["stop-all"], ["logs", "--all"]):
@@ -49,7 +49,8 @@ def refused(w, what, trap=None):
         check("stack traceback" not in text.err, f"{what}: {text}")
     if trap:
         equal(snapshot(trap), before, f"{what}: what the attacker sees")
-    w.gone()
+    if gone:
+        w.gone()
 
 
 def clear(path):
@@ -151,7 +152,8 @@ def planted_files_in_the_scope(w):
     w.services(backend="")
     name = scope_name(w)
     scope = w.runtime / "engine" / name
-    for file in ("run_state.json", "events.jsonl", "keeper.log", "keeper.err", "keeper.lock", "error_report.json"):
+    for file in ("run_state.json", "events.jsonl", "keeper.log", "keeper.err", "keeper.lock", "error_report.json", "../ports.json",
+                 "../ports.lock"):
         clear(w.runtime)
         scope.mkdir(parents=True)
         for directory in (w.runtime, scope.parent, scope):
@@ -168,6 +170,26 @@ def planted_files_in_the_scope(w):
             p.signal(9)
         w.gone()
     clear(w.runtime)
+
+
+@test
+def a_link_in_its_place_while_it_runs(w):
+    """A keeper is at work when the root is exchanged for a link to a copy: nothing more is written, and every command refuses."""
+    w.services(backend="", frontend="")
+    w.start()
+    keeper, processes = w.keepers()[0], w.service_processes()
+    moved, trap = w.base / "moved", w.base / "trap"
+    w.runtime.rename(moved)
+    shutil.copytree(moved, trap, ignore=lambda _, names: [n for n in names if n.endswith(".sock")], symlinks=True)
+    w.runtime.symlink_to(trap)
+    before = snapshot(trap)
+    refused(w, "exchanged", trap, gone=False)
+    for p in processes:
+        p.signal(9)
+    wait_for(lambda: not keeper.alive, "the keeper to go")
+    equal(snapshot(trap), before, "what is below the link")
+    w.runtime.unlink()
+    moved.rename(w.runtime)
 
 
 @test

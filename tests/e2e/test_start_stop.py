@@ -128,6 +128,13 @@ def one_service_stops_and_comes_back_alone(w):
     w.envctl("stop", "--service", "frontend", rc=0)
     check(not listens(ports["Main Frontend"]), "the frontend's port is free")
     equal(sorted(w.saved_state()["services"]), ["Main Backend"], "services after stop")
+    # A start that fails leaves the other one running and recorded.
+    w.services(backend="", frontend="--exit 3")
+    w.envctl("start", "--headless", rc=1)
+    shown = w.state()["state"]["services"]
+    equal((shown["Main Backend"]["pid"], shown["Main Backend"]["live"]), (pids["Main Backend"], True), "the backend after a failed start")
+    equal(shown["Main Frontend"]["exit"]["code"], 3, "how the frontend ended")
+    w.services(backend="", frontend="")
     w.start()
     state = w.saved_state()["services"]
     equal(state["Main Backend"]["pid"], pids["Main Backend"], "the backend was left alone")

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Stopping means all processes of a service and nobody else's: decoys, escapees, forking chains, many at once."""
 
+import json
+import shutil
 import signal
 import subprocess
 
-from lib import PATIENCE, Failed, Proc, all_pids, check, equal, listens, main, rounds, test, wait_for
+from lib import PATIENCE, TOP, Failed, Proc, all_pids, check, contains, equal, listens, main, rounds, test, wait_for
 
 DECOY_NAMES = ["vite", "gunicorn", "uvicorn", "celery", "next dev", "npm run dev", "node server.js", "envctl", "python3 main.py"]
 
@@ -41,6 +43,10 @@ def decoys_survive(w):
         w.stop_all()
         for p in strangers:
             check(p.poll() is None, f"round {n + 1}: {p.args} was harmed")
+    w.start()
+    w.envctl("blast-all", "--yes", rc=0)
+    for p in strangers:
+        check(p.poll() is None, f"blast-all: {p.args} was harmed")
 
 
 def children_of_service(w, name):
@@ -85,6 +91,35 @@ def a_chain_of_short_lived_processes(w):
     except Failed:
         return
     raise Failed("the chain goes on after stop-all")
+
+
+@test
+def what_does_not_end_is_not_forgotten(w):
+    """Nothing ends this one: the policy has no SIGKILL here. It is named, its record and its port stay, and no second one starts."""
+    policy = w.base / "lua"
+    shutil.copytree(w.env.get("ENVCTL_LUA_DIR", TOP / "lua"), policy)
+    ending = policy / "envctl/keeper/ending.lua"
+    text = ending.read_text(encoding="utf-8")
+    for old, new in (("queries, 'KILL')", "queries, 'TERM')"), ("TERM_BUDGET_MS = 5000", "TERM_BUDGET_MS = 50"),
+                     ("KILL_BUDGET_MS = 3000", "KILL_BUDGET_MS = 50")):
+        equal(text.count(old), 1, f"places of {old}")
+        text = text.replace(old, new)
+    ending.write_text(text, encoding="utf-8")
+    w.services(backend="--ignore-term")
+    w.start(env={"ENVCTL_LUA_DIR": str(policy)})
+    pid = w.saved_state()["services"]["Main Backend"]["pid"]
+    for command in (["restart", "--service", "backend"], ["stop-all"]):
+        error = w.envctl(*command, "--json", rc=1).error()
+        equal(error["code"], "not_stopped", f"{command}: code")
+        contains(error["message"], f"pid {pid} does not end", f"{command}: message")
+        equal([p.pid for p in w.service_processes()], [pid], f"{command}: what runs")
+        equal(w.saved_state()["services"]["Main Backend"]["pid"], pid, f"{command}: the record")
+        equal(w.state()["state"]["services"]["Main Backend"]["live"], True, f"{command}: what is shown")
+    equal([e["port"] for e in json.loads((w.runtime / "engine/ports.json").read_text())["entries"]], [w.port], "reserved ports")
+    # When it ends after all, that is recorded.
+    Proc(pid).signal(signal.SIGKILL)
+    wait_for(lambda: w.saved_state()["services"]["Main Backend"]["status"] == "exited", "its end to be recorded")
+    equal(w.saved_state()["services"]["Main Backend"]["exit"]["signal"], "KILL", "how it ended")
 
 
 @test

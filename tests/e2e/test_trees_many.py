@@ -61,6 +61,8 @@ def twenty_and_one_of_them_fails(w):
     plan = ["--headless", "--plan", "--count", "shop=20", "--parallel-trees-max", "3", "--json"]
     failed = w.envctl(*plan, rc=1, timeout=120).json()["error"]
     equal((failed["code"], failed["where"], failed.get("failures")), ("service_exited", "web_shop-7/backend", None), "what failed")
+    contains(failed["message"], "web_shop-7 Backend exited with code 1", "in words")
+    contains(failed["hint"], "/web_shop-7_backend.txt", "and its log")
     wanted = {f"web_shop-{n} {service}" for n in range(1, 21) for service in ("Backend", "Frontend")}
     others = {name for name in wanted if not name.startswith("web_shop-7 ")}
     equal(live(w), others, "everything else runs")
@@ -175,6 +177,8 @@ def all_fail(w):
     failed = w.envctl("--headless", "--plan", "shop,shop", "--json", rc=1).json()["error"]
     equal([f["where"] for f in failed["failures"]], ["web_shop-1/backend", "web_shop-2/backend"], "each is told")
     contains(failed["message"], "(and 1 more)", "in one message")
+    for failure in failed["failures"]:
+        contains(failed["hint"], failure["log_path"], "with the logs of both")
     equal(live(w), set(), "nothing runs")
 
 

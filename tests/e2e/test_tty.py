@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """On a terminal (tmux): one live line per service, and Ctrl-C during a start stops what it started, with exit code 2."""
 
+import os
 import re
 
-from lib import BIN, check, contains, equal, listens, main, test, wait_for
-from terminal import on_terminal
+from lib import BIN, PYTHON, SVC, check, contains, equal, listens, main, test, wait_for
+from terminal import Pty, on_terminal
 
 
 @test
 def live_lines(w):
-    w.services(backend="--delay 0.6", frontend="--delay 1.2")
+    w.services(backend="--delay 0.6 --say 'waiting for startup'", frontend="--delay 1.2")
     t = on_terminal(w, BIN, "start")
     wait_for(lambda: "Main Backend" in t.screen() and "starting" in t.screen(), lambda: f"live lines:\n{t.screen()}")
     wait_for(
@@ -22,6 +23,7 @@ def live_lines(w):
         found = re.findall(rf"^. {name} +ready in", screen, re.M)
         equal(len(found), 1, f"final lines of {name} on\n{screen}\n")
     check("starting" not in screen, f"a line was left behind:\n{screen}")
+    equal([e["event"] for e in w.events()].count("service.start"), 2, "each was launched once, however long it took")
     t.close()
 
 
@@ -35,6 +37,27 @@ def ctrl_c_stops_what_was_started(w):
     contains(t.screen(), "interrupted", "the screen")
     wait_for(lambda: not w.service_processes(), "the services to be gone", 1)
     t.close()
+
+
+@test
+def a_second_ctrl_c_only_gives_the_terminal_back(w):
+    """The undoing goes on without whoever is too impatient to watch it."""
+    w.configure(MAIN_BACKEND_ENABLE=False, MAIN_FRONTEND_ENABLE=False)
+    service = '%s = { command = "%s --port ${port} %s", port = %d, stop = { timeout_ms = 1000 } }'
+    api = service % ("api", f"{PYTHON} -S -E {SVC}", "--ignore-term", w.port)
+    web = service % ("web", f"{PYTHON} -S -E {SVC}", "--delay 30", w.port + 10)
+    w.write(".envctl.lua", f"return {{ envctl = 1, services = {{ {api}, {web} }} }}\n")
+    w.commit()
+    w.envctl("script", "trust", rc=0)
+    t = Pty(w, BIN, "start")
+    wait_for(lambda: b"ready in" in t.read(), lambda: f"the first one to be ready:\n{t.bytes}")
+    os.write(t.master, b"\x03")
+    wait_for(lambda: b"stopping" in t.read(), lambda: f"the undoing:\n{t.bytes}")
+    os.write(t.master, b"\x03")
+    equal(t.wait(), 2, f"exit code\n{t.bytes}\n")
+    check(t.restored(), "the terminal is as it was")
+    t.close()
+    wait_for(lambda: not w.service_processes(), "the services to be gone", 20)
 
 
 @test

@@ -146,6 +146,30 @@ function M.test_projects_of_one_plan_keep_out_of_each_others_way()
   end
 end
 
+-- Two worktrees whose names lead to one slot: the second takes the next one, with all its services, and keeps it when the first
+-- is gone.
+function M.test_wishes_that_collide()
+  local first_with, one, two = {}, nil, nil
+  for i = 1, 300 do
+    local name = 'tree-' .. i
+    local slot = assign(facts(), { name })[name].slot
+    if first_with[slot] and not one then
+      one, two = first_with[slot], name
+    end
+    first_with[slot] = first_with[slot] or name
+  end
+  local wished = assign(facts(), { one })[one].slot
+  lu.assertEquals(assign(facts(), { two })[two].slot, wished)
+  local both = assign(facts(), { one, two })
+  lu.assertEquals({ both[one].slot, both[two].slot }, { wished, wished + 1 })
+  lu.assertEquals(both[two].ports, { backend = 8001 + wished, frontend = 9001 + wished })
+  local ledger = {}
+  for id, port in pairs(both[two].ports) do
+    ledger[#ledger + 1] = { scope = 'repo-1', project = two, slot = both[two].slot, service = id, port = port }
+  end
+  lu.assertEquals(assign(facts { ledger = ledger }, { two })[two].ports, both[two].ports)
+end
+
 function M.test_fixed_ports_do_not_move()
   local list = { { id = 'backend', base = 8000, fixed = 8100, kind = 'service' }, { id = 'frontend', base = 9000, kind = 'service' } }
   lu.assertEquals(assign(facts(), { 'Main' }, list).Main.ports, { backend = 8100, frontend = 9000 })

@@ -154,6 +154,8 @@ local BLOCKERS = {
     'dependency_cycle', 'a -> b -> a', 'Main/a' },
   { { projects = { main_project { service('a', 8000, { needs = { 'x' } }) } } }, 'unknown_need', 'a needs "x"', 'Main/a' },
   { { projects = { main_project { service('a', 8000), service('b', 8000) } } }, 'config_invalid', 'a and b start from the same port 8000' },
+  { { projects = { main_project { service('api', 8000), service('API', 9000) } } }, 'config_invalid',
+    'api and API are the same name but for upper case', 'Main/API' },
   { { projects = { main_project { service('a', 8000, { command = { '${oops}' } }) } } }, 'config_invalid',
     'a.command: ${oops} has no value' },
   { { projects = { main_project { service('a', 8000, { port_fixed = 8123 }) } }, busy = { [8123] = { pid = 77, command = 'nc' } } },
@@ -186,6 +188,27 @@ function M.test_a_taken_base_moves_and_says_who()
     'port 8000 of Main/backend is held by pid 42 (python3 -m http.server); Main moves to backend=8001 frontend=9001')
   lu.assertEquals({ w.before, w.after, w.holder.pid, w.where }, { 8000, 8001, 42, 'Main/backend' })
   lu.assertEquals(d.plan.projects[1].services[2].env.VITE_BACKEND_URL, 'http://localhost:8001')
+end
+
+-- A named service that has to move takes the others along that run: they hold its address, and their own ports move with it.
+function M.test_who_runs_moves_along_although_others_are_named()
+  local state, live = state_of(plan.build(facts()))
+  live['Main Backend'] = false
+  local function restart(busy)
+    return plan.build(facts { state = state, live = live, command = 'restart', service_filter = { 'backend' }, busy = busy })
+  end
+  lu.assertEquals(actions(restart {}), { backend = 'start' })
+  local d = restart { [8000] = { pid = 42, command = 'nc' } }
+  lu.assertEquals(actions(d), { backend = 'start', frontend = 'restart' })
+  local moved = {}
+  for _, c in ipairs(d.changes) do
+    moved[c.field] = { c.before, c.after }
+  end
+  lu.assertEquals(moved['env.VITE_BACKEND_URL'], { 'http://localhost:8000', 'http://localhost:8001' })
+  lu.assertEquals(moved.port, { 9000, 9001 })
+  -- What does not run is not started for it.
+  live['Main Frontend'] = false
+  lu.assertEquals(actions(restart { [8000] = {} }), { backend = 'start' })
 end
 
 function M.test_a_second_start_keeps()

@@ -138,6 +138,53 @@ function M.test_documents_of_a_saved_state()
   fixture.clean()
 end
 
+-- Which project is meant is never guessed: one that does not run is no other one, and of two that run one has to be named.
+function M.test_no_other_project_answers()
+  local repo = fixture.repo({ ['.envctl'] = '' }, { ['trees/a/1'] = 'a-1', ['trees/a/2'] = 'a-2', ['trees/a/3'] = 'a-3' })
+  local paths = fixture.context({ 'show-state' }, repo.root).paths
+  require('envctl.state.paths').prepare(paths)
+  local services = {}
+  for _, name in ipairs { 'a-1', 'a-2' } do
+    services[name .. ' Backend'] = {
+      type = 'backend', service = 'backend', project = name, mode = 'trees', cwd = repo.root, status = 'ready', actual_port = 8000,
+      requested_port = 8000, log_path = repo.root .. '/x.txt', url = 'http://localhost:8000', listener_pids = json.array {},
+    }
+  end
+  fixture.write(paths.state_file, json.encode {
+    schema = 'envctl.run_state.v1', schema_version = 1, run_id = 'run-1', mode = 'trees', requirements = {}, pointers = {},
+    metadata = {}, services = services,
+  })
+  local before = fs.read(paths.state_file)
+  for _, command in ipairs { 'health', 'logs', 'errors', 'endpoints', 'clear-logs', 'stop', 'wait' } do
+    local e = fixture.error_of(fixture.run, { command, '--project', 'a-3', '--json' }, repo.root)
+    lu.assertEquals({ e.code, e.data.candidates }, { 'requested_project_not_running', { 'a-1', 'a-2' } }, command)
+    lu.assertStrContains(e.hint, 'running: a-1, a-2')
+  end
+  for _, command in ipairs { 'stop', 'endpoints' } do
+    local e = fixture.error_of(fixture.run, { command, '--json' }, repo.root)
+    lu.assertEquals({ e.code, e.data.candidates }, { 'target_required', { 'a-1', 'a-2' } }, command)
+  end
+  -- In a worktree it is that one, and the document says so.
+  local _, done = fixture.run({ 'endpoints', '--json' }, repo.root .. '/trees/a/2', { RUN_SH_RUNTIME_DIR = repo.root .. '/.runtime' })
+  lu.assertEquals({ done.out.document.project, done.out.document.chosen_by }, { 'a-2', 'current directory' })
+  lu.assertEquals(fs.read(paths.state_file), before)
+  fixture.clean()
+end
+
+function M.test_what_looks_like_an_error_in_a_log()
+  local alarming = require('envctl.commands.errors').alarming
+  for line, want in pairs {
+    ['2024-01-01 12:00:00 ERROR in app: boom'] = true, ['[ERROR] x'] = true, ['level=FATAL msg=x'] = true, ['CRITICAL: x'] = true,
+    ['Traceback (most recent call last):'] = true, ['ValueError: no such thing'] = true, ['TypeError: x is not a function'] = true,
+    ['sqlalchemy.exc.OperationalError: gone'] = true, ['Error: listen EADDRINUSE'] = true, ['panic: runtime error'] = true,
+    ['java.lang.IllegalStateException: x'] = true,
+    ['0 errors, 0 warnings'] = false, ['GET /errors 200'] = false, ['ERRORS=0'] = false, ['LOG_ERROR_LEVEL=3'] = false,
+    ['no error: all is well'] = false, ['compiled without Error'] = false, [''] = false,
+  } do
+    lu.assertEquals(alarming(line), want, line)
+  end
+end
+
 -- Each choice is remembered beside the other.
 function M.test_the_memory_of_choices()
   local selection = require 'envctl.state.selection'

@@ -181,6 +181,9 @@ function M.test_file_names_stay_apart()
   lu.assertEquals(names.file 'feature/a b', 'feature_a_b')
   lu.assertNotEquals(names.file 'a:b', names.file 'a;b')
   lu.assertFalse(names.file('../x'):find('/', 1, true) ~= nil)
+  lu.assertEquals(names.service_file('Main', 'backend'), 'Main_backend')
+  lu.assertNotEquals(names.service_file('web', 'shop_api'), names.service_file('web_shop', 'api'))
+  lu.assertNotEquals(names.service_file('Main', 'api_prepare'), names.service_file('Main', 'api') .. '_prepare')
 end
 
 function M.test_child_env_lets_only_listed_names_through()

@@ -189,7 +189,7 @@ M.list = {
   {
     name = 'errors', section = 'Look', class = 'inspection', reference = true, words = { 'e' },
     groups = { 'target', 'saved' },
-    args = 'projects', summary = 'show the last failures with log excerpts', usage = 'errors [PROJECT…] [--json]',
+    args = 'projects', summary = 'show the last failures, and errors in logs', usage = 'errors [PROJECT…] [--json]',
     examples = { 'envctl errors --json' },
   },
 

@@ -72,18 +72,12 @@ local function url_of(ctx, url)
 end
 
 local function services_of(ctx, doc, project)
-  local live = require('envctl.resume.observe').live(doc)
   local services = {}
-  for name, r in pairs(doc.services) do
+  for name, item in pairs(require('envctl.resume.health').by_name(doc)) do
+    local r = item.record
     if r.project == project.name then
-      local status = r.status
-      if live[name] == false then
-        status = 'exited'
-      elseif live[name] == nil then
-        status = 'unknown'
-      end
       services[r.service or name] = {
-        url = url_of(ctx, r.url), port = r.actual_port or r.requested_port or json.null, status = status,
+        url = url_of(ctx, r.url), port = r.actual_port or r.requested_port or json.null, status = item.status,
       }
     end
   end

@@ -1,4 +1,5 @@
---- errors: the services and dependencies that failed, and the last failures with the end of their logs.
+--- errors: the services and dependencies that failed, the last failures with the end of their logs, and what looks like an error
+--- in the logs of services that run.
 local json = require 'envctl.util.json'
 local select = require 'envctl.cli.select'
 local health = require 'envctl.resume.health'
@@ -31,7 +32,47 @@ local function relevant(failures, records, depends)
   return out
 end
 
-local function print_json(ctx, doc, records, failed, issues, failures)
+local LOOK_BACK, SHOWN, SHOWN_BYTES = 200, 5, 400 -- lines, lines, bytes of a line
+
+-- What servers write when something went wrong, whatever they are written in. Upper case words, because "0 errors" is good news.
+local ALARMS = {
+  '%f[%w_]ERROR%f[^%w_]', '%f[%w_]FATAL%f[^%w_]', '%f[%w_]CRITICAL%f[^%w_]', '^Traceback %(most recent call last%)',
+  '^panic: ', '^[%w_.]*Error: ', '^[%w_.]*Exception: ',
+}
+
+--- Whether a line of a log tells of an error.
+---@param line string without control characters
+---@return boolean
+function M.alarming(line)
+  for _, pattern in ipairs(ALARMS) do
+    if line:find(pattern) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Lines that tell of errors among the last ones of each service that runs. Those of one that has ended stand in its failure.
+local function log_issues_of(items)
+  local issues, clean = json.array {}, require('envctl.ui.clean').text
+  for _, item in ipairs(items) do
+    local r, lines = item.record, json.array {}
+    local query = { tail = LOOK_BACK, since = r.started_at and math.floor(r.started_at * 1000) }
+    if item.live then
+      require('envctl.commands.logs').read(r.log_path, query, function(line)
+        line = clean(line:sub(1, SHOWN_BYTES))
+        lines[#lines + 1] = M.alarming(line) and line or nil
+      end)
+    end
+    if #lines > 0 then
+      local shown = table.move(lines, math.max(1, #lines - SHOWN + 1), #lines, 1, json.array {})
+      issues[#issues + 1] = { name = r.name, count = #lines, lines = shown, log_path = r.log_path }
+    end
+  end
+  return issues
+end
+
+local function print_json(ctx, doc, records, failed, issues, failures, log_issues)
   local selected, names, recent, dependencies = json.array {}, json.array {}, json.array {}, json.array {}
   for i, d in ipairs(issues) do
     dependencies[i] = d.project .. '/' .. d.id
@@ -46,9 +87,9 @@ local function print_json(ctx, doc, records, failed, issues, failures)
     recent[i] = f
   end
   ctx.out.json {
-    schema = 'envctl.errors.v1', ok = #failed + #issues + #failures == 0, run_id = doc.run_id, mode = doc.mode,
-    selected_services = selected, failed_services = names, recent_failures = recent,
-    requirement_issues = dependencies,
+    schema = 'envctl.errors.v1', ok = #failed + #issues + #failures + #log_issues == 0, run_id = doc.run_id,
+    mode = doc.mode, selected_services = selected, failed_services = names, recent_failures = recent,
+    requirement_issues = dependencies, log_issues = log_issues,
   }
 end
 
@@ -66,13 +107,14 @@ end
 function M.run(ctx)
   local doc = select.require_state(ctx)
   local records = select.services(ctx.route, doc)
-  local failed = failed_of(health.check(records))
+  local items = health.check(records)
+  local failed, log_issues = failed_of(items), log_issues_of(items)
   local depends = require('envctl.deps.truth').beside(ctx.route, doc, records)
   local issues = failed_of(depends)
   local failures = relevant(health.failures(ctx.paths), records, depends)
-  local code = #failed + #issues + #failures == 0 and 0 or 1
+  local code = #failed + #issues + #failures + #log_issues == 0 and 0 or 1
   if ctx.out.is_json then
-    print_json(ctx, doc, records, failed, issues, failures)
+    print_json(ctx, doc, records, failed, issues, failures, log_issues)
     return code
   end
   if code == 0 then
@@ -88,6 +130,13 @@ function M.run(ctx)
   for _, f in ipairs(failures) do
     ctx.out.text(f.message)
     for _, line in ipairs(type(f.log_tail) == 'table' and f.log_tail or {}) do
+      ctx.out.text('    ' .. line)
+    end
+  end
+  for _, issue in ipairs(log_issues) do
+    ctx.out.text(issue.name .. ': errors in its log (' .. issue.count .. ')')
+    ctx.out.text('  log: ' .. issue.log_path)
+    for _, line in ipairs(issue.lines) do
       ctx.out.text('    ' .. line)
     end
   end

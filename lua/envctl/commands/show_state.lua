@@ -3,6 +3,7 @@ local procfs = require 'envctl.host.procfs'
 local json = require 'envctl.util.json'
 local store = require 'envctl.state.store'
 local observe = require 'envctl.resume.observe'
+local health = require 'envctl.resume.health'
 
 local M = {}
 
@@ -30,27 +31,19 @@ end
 ---@param doc table run state
 ---@return table presented, integer live count
 function M.with_truth(doc)
-  local live, reasons = observe.live(doc)
   local keeper = doc.keeper and procfs.identity(doc.keeper.pid)
   if not keeper or keeper.start_time_ticks ~= doc.keeper.start_time_ticks then
     doc.keeper = nil
   end
   local count = 0
   local shown = store.present(doc)
-  for name, s in pairs(shown.services) do
-    s.live = live[name]
+  for name, item in pairs(health.by_name(doc)) do
+    local s = shown.services[name]
+    s.status, s.live, s.live_reason = item.status, item.live, item.reason
     if s.live == nil then
-      s.live = json.null
-      s.live_reason = reasons[name] or 'unknown'
-      s.status = 'unknown'
+      s.live, s.live_reason = json.null, item.reason or 'unknown'
     elseif s.live then
       count = count + 1
-    else
-      s.live_reason = reasons[name]
-      -- The record claims a process that is gone: nobody saw how it ended.
-      if observe.UP[s.status] then
-        s.status = 'exited'
-      end
     end
   end
   M.dependencies_truth(doc, shown)
@@ -79,7 +72,7 @@ local function text(ctx, doc, shown)
     local port = s.actual_port ~= json.null and s.actual_port or s.requested_port
     local line = '  ' .. name .. ': ' .. s.status
     if s.live == true then
-      line = line .. ' (pid ' .. s.pid .. ')'
+      line = line .. ' (pid ' .. s.pid .. (s.live_reason and ': ' .. s.live_reason or '') .. ')'
     elseif s.live_reason then
       line = line .. ' (' .. s.live_reason .. ')'
     end

@@ -45,7 +45,7 @@ function M.new(op, project, plan)
   local d = {
     id = plan.id, short = short, project = project, plan = plan, port = plan.port, base = plan.base,
     dir = plan.data, world = op.world, base_env = op.base_env, run_id = op.run.id, server = server_of(plan),
-    log_path = op.run.dir .. '/' .. names.file(project.name .. '_' .. plan.id) .. '.txt',
+    log_path = op.run.dir .. '/' .. names.service_file(project.name, plan.id) .. '.txt',
   }
   if plan.run_as then
     d.user = places.user { plan.run_as }

@@ -69,9 +69,12 @@ end
 -- Gives one project of the plan up: what was started of it is undone, the others go on. Awaits.
 local function give_up(op, name, failure)
   op.failures[name] = failure
-  op.errors[#op.errors + 1] = failure
+  local parts = err.parts(failure, json.null)
+  for _, part in ipairs(parts) do
+    op.errors[#op.errors + 1] = err.from_table(part)
+  end
   local service = failure.where and failure.where:match '[^/]*$' or ''
-  op.progress { project = name, service = service, phase = 'failed', message = failure.message }
+  op.progress { project = name, service = service, phase = 'failed', message = parts[1].message }
   op.world:emit('startup.project.failed', { project = name }, { code = failure.code, message = failure.message })
   op.world:log_failure('cannot start ' .. name, failure)
   undo(op, name)
@@ -437,22 +440,20 @@ local function start_layer(op, items)
       end)
     end
   end)
-  local first
+  local critical = {}
   for i, item in ipairs(items) do
     local e = failures[i]
     if e and item.service.critical == false then
       ending.stop { item.svc.record }
       item.svc.record.status = 'exited'
-    elseif e and not first then
-      first = e
-    end
-    if e and e ~= first then
       op.errors[#op.errors + 1] = e
+    elseif e then
+      critical[#critical + 1] = e
     end
   end
   op.world:save(true)
-  if first then
-    error(first, 0)
+  if #critical > 0 then
+    error(err.join(critical, json.null), 0)
   end
   follow_rebound(op, items)
 end
@@ -492,6 +493,7 @@ local function end_old(op, actions)
   end
   for _, result in ipairs(ending.stop(records, op.on_phase)) do
     if not result.stopped then
+      op.world:goes_on(result.name)
       err.raise('not_stopped', result.message, { hint = 'nothing was started' })
     end
     op.world:remove(result.name)
@@ -646,7 +648,7 @@ function M.run(op)
   holds.release_all(op)
   world:save(true)
   world:save_derived()
-  store.write_errors(op.paths, op.run.id, op.errors, sys.iso_time(sys.wall_ms()))
+  world:write_errors(op.errors)
   world:emit('startup.done', nil, { started = #op.started })
   local result = M.result(world, op)
   result.prepared, result.failures = op.prepared, json.array {}
@@ -745,7 +747,7 @@ function M.rollback(op, failure)
     if #errors == 0 then
       errors = { failure }
     end
-    store.write_errors(op.paths, op.run.id, errors, sys.iso_time(sys.wall_ms()))
+    world:write_errors(errors)
     world:emit('startup.failed', nil, { code = failure.code, message = failure.message })
   end
 end

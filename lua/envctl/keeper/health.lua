@@ -1,12 +1,10 @@
 --- Checks of services while they run (`health` of scripts). So many failures in a row and a service is unhealthy: that is recorded
 --- and said, and with a restart policy it is ended, so that the policy brings it back. What a stranger answers on the port never
 --- counts.
-local sys = require 'envctl.host.sys'
 local loop = require 'envctl.host.loop'
 local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local task = require 'envctl.task'
-local store = require 'envctl.state.store'
 local readiness = require 'envctl.keeper.readiness'
 
 local M = {}
@@ -33,7 +31,7 @@ local function found_unhealthy(world, svc, detail)
   world:emit('service.unhealthy', record, { message = detail })
   world:save(false)
   world:save_derived()
-  store.write_errors(world.paths, world.doc.run_id, { e }, sys.iso_time(sys.wall_ms()))
+  world:write_errors { e }
   if restarts(world, svc) and not world.mutating() then
     svc.unhealthy = true -- however it ends now, it counts as a failure
     require('envctl.keeper.ending').stop { record }

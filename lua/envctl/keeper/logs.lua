@@ -14,9 +14,9 @@ local NOTE_MS = 1000
 local UNWATCHED_MS = 1000 -- when the kernel gives out no more watches
 local BLOCK = 4096
 
-local function trim(path, max_bytes)
+local function trim(path, max_bytes, allowed)
   local stat = fs.stat(path)
-  if not stat or stat.size <= max_bytes or stat.size - (fs.data_start(path) or 0) <= max_bytes then
+  if not stat or stat.size <= max_bytes or stat.size - (fs.data_start(path) or 0) <= max_bytes or not allowed() then
     return
   end
   -- Half of the cap stays, so that this is done now and then, and not for every line.
@@ -32,13 +32,14 @@ end
 --- Watches a log until closed.
 ---@param path string
 ---@param max_bytes fun(): integer? the cap now; nil is none
+---@param allowed fun(): boolean? whether the place is still one to write to
 ---@return envctl.LogWatch
-function M.watch(path, max_bytes)
+function M.watch(path, max_bytes, allowed)
   local noted, waiting, noting, look
   local function note()
     local stat = fs.stat(path)
     noting = nil
-    if stat and stat.size ~= noted then
+    if stat and stat.size ~= noted and allowed() then
       noted = stat.size
       log_times.note(path, sys.wall_ms(), noted)
     end
@@ -46,7 +47,7 @@ function M.watch(path, max_bytes)
   local function check()
     local max = max_bytes()
     if max then
-      trim(path, max)
+      trim(path, max, allowed)
     end
   end
   local function wait()

@@ -48,7 +48,7 @@ local function record_of(op, item, step)
   return {
     name = item.name .. ' (' .. step.name .. ')', project = project, service = service, stop_timeout_ms = STOP_MS,
     marker = ('ENVCTL_SERVICE=%s/%s/%s@%s'):format(op.run.id, project, service, step.name),
-    log_path = op.run.dir .. '/' .. names.file(project .. '_' .. service .. '_prepare') .. '.txt',
+    log_path = op.run.dir .. '/' .. names.service_file(project, service) .. '_prepare.txt',
   }
 end
 

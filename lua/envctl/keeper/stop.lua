@@ -106,6 +106,7 @@ function M.run(op)
       end
     else
       record.status = 'unknown'
+      world:goes_on(result.name)
       failures[#failures + 1] = result.message
     end
   end

@@ -7,7 +7,6 @@ local log = require 'envctl.host.log'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
 local task = require 'envctl.task'
-local store = require 'envctl.state.store'
 
 local M = {}
 
@@ -76,7 +75,7 @@ function M.new(world)
     world:save(false)
     world:save_derived()
     world:emit('service.' .. status, svc.record, { message = e.message })
-    store.write_errors(world.paths, world.doc.run_id, { e }, sys.iso_time(sys.wall_ms()))
+    world:write_errors { e }
     world:changed()
   end
 

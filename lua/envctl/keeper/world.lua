@@ -8,6 +8,7 @@ local log = require 'envctl.host.log'
 local json = require 'envctl.util.json'
 local err = require 'envctl.err'
 local store = require 'envctl.state.store'
+local paths_of = require 'envctl.state.paths'
 local observe = require 'envctl.resume.observe'
 local logs = require 'envctl.keeper.logs'
 
@@ -65,7 +66,10 @@ function World:save(strict)
   end
   self.doc.generation = (self.doc.generation or 0) + 1
   self.doc.keeper = self.keeper_record
-  local ok, message, code = store.write(self.paths, self.doc)
+  local ok, message, code = paths_of.intact(self.paths)
+  if ok then
+    ok, message, code = store.write(self.paths, self.doc)
+  end
   self.saves = self.saves + 1
   if not ok then
     log_line('error', 'state not saved', { reason = message })
@@ -81,11 +85,19 @@ function World:save(strict)
 end
 
 function World:save_derived()
-  if self.doc then
+  if self.doc and paths_of.intact(self.paths) then
     local failure = store.write_derived(self.paths, self.doc)
     if failure then
       log_line('warn', 'derived file not written', { reason = failure })
     end
+  end
+end
+
+--- error_report.json of what the keeper did last.
+---@param errors envctl.Err[]
+function World:write_errors(errors)
+  if paths_of.intact(self.paths) then
+    store.write_errors(self.paths, self.doc.run_id, errors, sys.iso_time(sys.wall_ms()))
   end
 end
 
@@ -111,7 +123,7 @@ function World:on_leader_exit(svc, code, signal)
   end
   if self.running[record.name] == svc then
     record.exit = svc.exited
-    if not svc.ending then
+    if not svc.ending or svc.overdue then
       record.status = 'exited'
       if svc.dependency then
         record.success = false
@@ -122,10 +134,12 @@ function World:on_leader_exit(svc, code, signal)
       })
       self:save(false)
       self:save_derived()
-      if svc.was_ready then
-        store.write_errors(self.paths, self.doc.run_id, { self:exit_error(svc) }, sys.iso_time(sys.wall_ms()))
+      if not svc.ending then
+        if svc.was_ready then
+          self:write_errors { self:exit_error(svc) }
+        end
+        self.supervisor.exited(svc)
       end
-      self.supervisor.exited(svc)
     end
   end
   if svc.on_exit then
@@ -237,7 +251,7 @@ function M.new_record(project, service, run)
     cwd = service.cwd,
     requested_port = service.port,
     actual_port = nil,
-    log_path = run.dir .. '/' .. names.file(project.name .. '_' .. service.name) .. '.txt',
+    log_path = run.dir .. '/' .. names.service_file(project.name, service.name) .. '.txt',
     marker = 'ENVCTL_SERVICE=' .. run.id .. '/' .. project.name .. '/' .. service.name,
     status = 'starting',
     synthetic = false,
@@ -267,6 +281,8 @@ end
 function World:watch_log(path)
   return logs.watch(path, function()
     return self.doc and self.doc.metadata.log_max_bytes
+  end, function()
+    return paths_of.intact(self.paths)
   end)
 end
 
@@ -294,6 +310,13 @@ function World:add(svc)
   metadata.logs[r.name] = {
     project = r.project, service = r.service, type = r.type, mode = r.mode, log_path = r.log_path,
   }
+end
+
+--- One that was to end and did not: when it does so later, that is recorded, and no policy brings it back.
+function World:goes_on(name)
+  if self.running[name] then
+    self.running[name].overdue = true
+  end
 end
 
 --- Forgets a service that is confirmed gone.

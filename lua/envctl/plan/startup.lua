@@ -309,9 +309,19 @@ local function not_started(draft, project, id)
   }
 end
 
--- Ports, logs and records go by names.
+-- Ports, logs, records and what people type go by names, and nobody minds upper case there.
 local function block_same_names(draft, project)
+  local seen = {}
   for _, service in ipairs(project.services) do
+    local lower = service.name:lower()
+    if seen[lower] then
+      block(draft, {
+        code = 'config_invalid',
+        message = ('%s and %s are the same name but for upper case'):format(seen[lower], service.name),
+        hint = 'give one of the services another name', where = names.short(project.name, service.name),
+      })
+    end
+    seen[lower] = service.name
     for _, id in ipairs(deps.ids(draft.facts.config, project)) do
       if service.name == id then
         block(draft, {
@@ -456,6 +466,19 @@ local function chosen_services(draft)
   return chosen
 end
 
+-- Ports of a project move together. So when it has to move, what runs of it moves along, also when only other services are named:
+-- else it would go on with a port that is no longer its own, and with addresses of the others that are a stranger's now.
+local function move_along(draft)
+  local truth = draft.facts.truth and draft.facts.truth.services or {}
+  for _, record in pairs(draft.chosen and reuse.saved(draft.facts).services or {}) do
+    local chosen = draft.chosen[record.project]
+    local fact = truth[names.display(record.project, record.service)]
+    if chosen and draft.ports[record.project] and draft.ports[record.project].moved and fact and fact.alive then
+      chosen[record.service] = true
+    end
+  end
+end
+
 -- Puts the actions into the plan, where anything was saved. What may run already is never started a second time, and never taken
 -- down on a guess.
 local function act(draft, plan)
@@ -488,6 +511,7 @@ local function build_plan(draft)
   local facts = draft.facts
   draft.ports = M.ports(facts, draft.decide)
   draft.chosen = chosen_services(draft)
+  move_along(draft)
   local plan = { projects = json.array {} }
   for _, project in ipairs(facts.projects) do
     plan.projects[#plan.projects + 1] = plan_project(draft, project)

@@ -69,16 +69,27 @@ function M.check(records)
   return out
 end
 
---- What is true of a saved state, as the reconciler takes it.
+--- The status of every service of a saved state now: the one word for it, wherever it is shown.
 ---@param state table? run state
----@return envctl.resume.Truth
-function M.truth(state)
-  local out, names, records = { services = {}, dependencies = {} }, {}, {}
+---@return table<string, table> by display name, as check() has them
+function M.by_name(state)
+  local out, names, records = {}, {}, {}
   for name, record in pairs(state and state.services or {}) do
     names[#names + 1], records[#records + 1] = name, record
   end
   for i, item in ipairs(M.check(records)) do
-    out.services[names[i]] = {
+    out[names[i]] = item
+  end
+  return out
+end
+
+--- What is true of a saved state, as the reconciler takes it.
+---@param state table? run state
+---@return envctl.resume.Truth
+function M.truth(state)
+  local out = { services = {}, dependencies = {} }
+  for name, item in pairs(M.by_name(state)) do
+    out.services[name] = {
       alive = item.live, status = item.status, why = item.reason,
       keeps_port = item.live == false and observe.socket_is_held(item.record) or nil,
     }

@@ -3,6 +3,7 @@
 local fs = require 'envctl.host.fs'
 local sys = require 'envctl.host.sys'
 local json = require 'envctl.util.json'
+local intact = require('envctl.state.paths').intact
 
 local M = {}
 
@@ -46,11 +47,14 @@ function M.open(paths, on_failure)
       service = fields.service or json.null,
       data = data or {},
     }
-    local stat = fs.stat(path)
-    if stat and stat.size > MAX_BYTES then
-      fs.rename(path, older)
+    local ok, message = intact(paths)
+    if ok then
+      local stat = fs.stat(path)
+      if stat and stat.size > MAX_BYTES then
+        fs.rename(path, older)
+      end
+      ok, message = fs.append(path, line .. '\n')
     end
-    local ok, message = fs.append(path, line .. '\n')
     if not ok and not failed then
       failed = true
       on_failure(message)

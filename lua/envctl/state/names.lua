@@ -26,4 +26,17 @@ function M.file(text)
   return safe
 end
 
+--- The beginning of the file names of a service: "Main_backend". Where the service's own name has a '_', a piece of the hash
+--- says where the project ends.
+---@param project string
+---@param service string
+---@return string
+function M.service_file(project, service)
+  local file = M.file(project .. '_' .. service)
+  if service:find('_', 1, true) then
+    file = file .. '-' .. require('envctl.host.hash').sha256(M.short(project, service)):sub(1, 8)
+  end
+  return file
+end
+
 return M
