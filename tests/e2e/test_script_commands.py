@@ -111,6 +111,8 @@ def commands_of_the_repository_are_listed(w):
     equal(w.envctl("__complete", "--", "see", rc=0).out, "seed\tload demo data\n", "completion")
     contains(w.envctl("help", "sead", rc=1).err, "did you mean `seed`?", "a typo")
     equal(w.envctl("seed", rc=0).out, "seeded\n", "and it runs")
+    for option in ("--help", "-h"):
+        equal(w.envctl("seed", option, rc=0).out, w.envctl("help", "seed", rc=0).out, f"asked with {option} it does not")
     w.envctl("--bundled", "list-commands", rc=0)
     check("Of this repository" not in w.envctl("help", "--bundled", rc=0).out, "left out")
 

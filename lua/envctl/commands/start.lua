@@ -128,7 +128,7 @@ local function apply(ctx, view)
       if chosen then
         require('envctl.state.selection').remember(ctx.paths, { projects = chosen })
       end
-      require('envctl.script.hooks').after_start(ctx, document.plan, ready)
+      require('envctl.script.hooks').after_start(ctx, document.plan, ready, result.failures)
       return result, document, failure_of(result)
     end
     if not stale then

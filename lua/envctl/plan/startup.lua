@@ -417,7 +417,25 @@ local function in_group(item, lower)
   return false
 end
 
--- The services that --service names, by name or group, per project; blocks for names that fit nothing. Nil when all are meant.
+-- Adds what the chosen services of a project need: they come first, or are kept when they run.
+local function with_needs(project, chosen)
+  local by_name, open = {}, {}
+  for _, s in ipairs(project.services) do
+    by_name[s.name] = s
+    open[#open + 1] = chosen[s.name] and s or nil
+  end
+  while #open > 0 do
+    for _, need in ipairs(table.remove(open).needs or {}) do
+      if by_name[need] and not chosen[need] then
+        chosen[need] = true
+        open[#open + 1] = by_name[need]
+      end
+    end
+  end
+end
+
+-- The services that --service names, by name or group, per project, with what they need; a restart is of nothing else. Blocks for
+-- names that fit nothing. Nil when all are meant.
 local function chosen_services(draft)
   local facts = draft.facts
   if not facts.service_filter then
@@ -452,6 +470,9 @@ local function chosen_services(draft)
       chosen[item.project] = chosen[item.project] or {}
       chosen[item.project][item.service] = true
     end
+  end
+  for _, project in ipairs(facts.command ~= 'restart' and facts.projects or {}) do
+    with_needs(project, chosen[project.name] or {})
   end
   return chosen
 end
