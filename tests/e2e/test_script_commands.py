@@ -207,11 +207,13 @@ while true do end
 ("x"):rep(1e9)
 function f(
 
+1 +
+1
 "still here"
 :what
 if true then
 """, 1)
-    equal(out, ['"still here"'], "it goes on")
+    equal(out, ["2", '"still here"'], "it goes on")
     for i, part in enumerate([
         "console:1: attempt to index a nil value (global 'nope')", "console:1: unexpected symbol near '='", "io is not there for scripts",
         "console:1: ran for ", "MiB", "unfinished: function f(", "there is no :what", "  hint: :help", "unfinished: if true then",

@@ -128,6 +128,7 @@ local function apply(ctx, view)
       if chosen then
         require('envctl.state.selection').remember(ctx.paths, { projects = chosen })
       end
+      view.close() -- hooks print
       require('envctl.script.hooks').after_start(ctx, document.plan, ready, result.failures)
       return result, document, failure_of(result)
     end

@@ -25,7 +25,8 @@ end
 local function give_up(budget_s, busy, item)
   local message, where, hint = nil, nil, 'see `envctl errors` and `envctl logs`'
   if item then
-    message = item.record.name .. ': ' .. item.status .. (item.reason and item.reason ~= 'gone' and ', ' .. item.reason or '')
+    local why = item.reason ~= 'gone' and item.reason
+    message = item.record.name .. ': ' .. item.status .. (why and ', ' .. why or '')
     where = item.record.project .. '/' .. item.record.service
   end
   if busy then

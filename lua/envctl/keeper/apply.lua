@@ -329,7 +329,7 @@ local function not_ready_error(op, svc, why, detail)
   local hint = world_mod.log_hint(tail, r.log_path)
   local what = svc.plan.listens and string.format('does not listen on port %d', r.requested_port) or 'is not ready'
   if svc.plan.listens and not detail then
-    hint = hint .. '\n  its port is in PORT; a script has it as ${port}, and `listens = false` for a service without one'
+    hint = hint .. '\n  its port is in PORT; a script has it as ${port}, and `listens = false` for one without a port'
   end
   if detail == 'stranger' then
     local holder = describe_holder(r.requested_port)
