@@ -149,6 +149,8 @@ local DEPENDENCIES = {
   -- A restart of services leaves databases alone.
   { nil, UP, nil, { replace = 'restart was asked for' }, 'keep', UNCHANGED },
   { NONE, nil, dependency { provider = 'external' }, nil, 'keep', 'others run it' },
+  { component { identity = NONE }, nil, dependency { provider = 'external' }, nil, 'keep', 'others run it' },
+  { nil, UP, dependency { provider = 'external', plan_digest = 'other' }, nil, 'restart', 'changed: provider' }, -- ours is ended
   -- Nothing is known any more that could run it.
   { nil, UP, dependency { provider = NONE }, nil, 'stop', 'is no longer part of the plan' },
   { NONE, nil, dependency { provider = NONE }, nil },
