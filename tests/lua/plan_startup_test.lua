@@ -175,6 +175,7 @@ local BLOCKERS = {
   { { projects = { main_project { service('a', 8000, { needs = { 'b' } }), service('b', 9000, { needs = { 'a' } }) } } },
     'dependency_cycle', 'a -> b -> a', 'Main/a' },
   { { projects = { main_project { service('a', 8000, { needs = { 'x' } }) } } }, 'unknown_need', 'a needs "x"', 'Main/a' },
+  { { projects = { main_project { service('api', 8000), service('Api', 9000) } } }, 'config_invalid', 'have the same name' },
   { { projects = { main_project { service('a', 8000), service('b', 8000) } } }, 'config_invalid', 'a and b start from the same port 8000' },
   { { projects = { main_project { service('a', 8000, { command = { '${oops}' } }) } } }, 'config_invalid',
     'a.command: ${oops} has no value' },

@@ -11,6 +11,9 @@ local MASK = '***'
 
 -- What one dependency asks ports for. A fixed port is that of its only one.
 local function wants_of(config, id, chosen, out)
+  if not chosen and not config.bases[id] then
+    return -- of a script, and nothing is known that could run it
+  end
   local ports = chosen and chosen.described and chosen.described.ports or { { name = id } }
   for _, p in ipairs(ports) do
     local fixed = chosen and #ports == 1 and chosen.fixed or nil

@@ -270,8 +270,11 @@ local function choose(def, settings, context)
     e.code = more.code or e.code
     return nil, e
   end
-  local hint = (access[id] or def.described) and 'install it, set ' .. key_of(id, 'URL') .. ', or switch it off'
-    or 'switch it off'
+  local hint = 'switch it off'
+  if access[id] or def.described then
+    hint = (def.scripted and 'start the docker daemon, give it a command' or 'install it')
+      .. ', set ' .. key_of(id, 'URL') .. ', or ' .. hint
+  end
   return nil, problem(id, id .. ' is enabled, but there is no way to run it: ' .. why, hint, where)
 end
 
