@@ -285,14 +285,16 @@ end
 
 -- What was found on disk, with what the scripts say about it on top.
 local function with_scripts(session, facts, project, found)
-  local services, skipped, more = session:merge_services({
+  local services, skipped, more, doubts = session:merge_services({
     name = project.name, mode = facts.mode, root = project.place or project.root, files = project.root,
     skipped = found.skipped,
   }, found.services)
-  local problems = {}
+  local problems, warnings = {}, {}
   table.move(found.problems or {}, 1, #(found.problems or {}), 1, problems)
   table.move(more, 1, #more, #problems + 1, problems)
-  return services, skipped, problems
+  table.move(found.warnings or {}, 1, #(found.warnings or {}), 1, warnings)
+  table.move(doubts, 1, #doubts, #warnings + 1, warnings)
+  return services, skipped, problems, warnings
 end
 
 -- `backend=false` on the command line leaves a service out of this one start.
@@ -317,9 +319,9 @@ local function detected(facts, project, settings, flags, session, without_of)
     name = project.name, mode = facts.mode, root = project.root, off = switched_off(flags),
     no_prepare = flags.no_prepare, place = project.place,
   }, settings)
-  local services, skipped, problems = found.services, found.skipped, found.problems
+  local services, skipped, problems, warnings = found.services, found.skipped, found.problems, found.warnings
   if session then
-    services, skipped, problems = with_scripts(session, facts, project, found)
+    services, skipped, problems, warnings = with_scripts(session, facts, project, found)
   end
   -- Dependencies that this project does not get, by id, and why.
   local without = without_of {
@@ -354,7 +356,7 @@ local function detected(facts, project, settings, flags, session, without_of)
     skipped = skipped,
     without = without,
     problems = problems,
-    warnings = found.warnings,
+    warnings = warnings,
   }
 end
 

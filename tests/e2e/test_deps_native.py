@@ -193,6 +193,8 @@ def a_written_password_and_another_database(w):
         equal(get(backend_url(w), "/put?x"), "ok", "put")
         equal(data.passwords(), [], "none was made")
         check(secret not in argvs(), "not in an argument")
+        shown = w.envctl("endpoints", "--json", "--show-secrets", rc=0).json()["dependencies"]["postgres"]["url"]
+        equal(shown, f"postgresql://shop:p%40ss%3Aw%2F%C3%B6%27rd@localhost:{w.port + 40}/shop-db", "shown when asked for")
         # Another password later: the data stays, and the old one is of no use any more.
         configure(w, redis=False, DB_PASSWORD="another-one", DB_NAME="shop-db", DB_USER="shop")
         done = w.start("--json").json()
@@ -282,11 +284,17 @@ def external(w):
         subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "-q", str(other)], env=w.env, check=True)
         config = (w.repo / ".envctl").read_text().replace("MAIN_REDIS_ENABLE=true", "MAIN_REDIS_ENABLE=false")
         config = config.replace(f"BACKEND_PORT_BASE={w.port}", f"BACKEND_PORT_BASE={w.port + 90}")
-        (other / ".envctl").write_text(config + f"ENVCTL_POSTGRES_URL={url}\n")
+        (other / ".envctl").write_text(config)
         (other / "backend").mkdir()
+        own = w.envctl("--repo", str(other), "start", "--headless", "--json", rc=0).json()["state_path"]
+        with open(own, encoding="utf-8") as f:
+            own = components(json.load(f))["postgres"]["pid"]
+        check(Proc.quick(own) is not None, "its own server, at first")
+        (other / ".envctl").write_text(config + f"ENVCTL_POSTGRES_URL={url}\n")
         out = w.envctl("--repo", str(other), "start", "--headless", "--json", rc=0).json()
         backend = next(s for s in out["services"] if s["service"] == "backend")
         equal(get(backend["url"].replace("localhost", "127.0.0.1"), "/rows"), '["outside"]', "rows")
+        check(Proc.quick(own) is None, "its own server has given way")
         shown = w.envctl("--repo", str(other), "endpoints", "--json", rc=0).json()["dependencies"]["postgres"]
         equal((shown["provider"], shown["port"]), ("external", components(w.saved_state())["postgres"]["final"]), "shown")
         w.envctl("--repo", str(other), "stop-all", rc=0)

@@ -3,8 +3,9 @@
 
 import json
 import signal
+import subprocess
 
-from lib import Proc, check, contains, equal, main, stranger, test, wait_for
+from lib import BIN, Proc, check, contains, equal, main, stranger, test, wait_for
 
 
 def record(w, name):
@@ -144,6 +145,53 @@ def health_and_errors_tell_the_truth(w):
     contains("\n".join(errors["recent_failures"][0]["log_tail"]), "hello", "the end of its log")
     error = w.envctl("wait", "--ready", "--timeout", "0.2", "--json", rc=1).json()["error"]
     equal(error["code"], "service_not_ready", "wait's code")
+
+
+IN_STEPS = """return {
+  envctl = 1,
+  services = {
+    first = {
+      command = "sleep 600", listens = false,
+      prepare = { { name = "wait", command = "touch preparing; until [ -e prepared ]; do sleep 0.02; done", shell = true } },
+    },
+    second = { command = "until [ -e go ]; do sleep 0.02; done; echo up; exec sleep 600", shell = true, listens = false,
+      needs = { "first" }, ready = { log = "up" } },
+    third = { command = "sleep 600", listens = false, needs = { "second" } },
+    other = { command = "sleep 600", listens = false },
+  },
+}
+"""
+
+
+@test(timeout=90)
+def wait_is_not_over_before_the_start_is(w):
+    """What is ready of a start that has not come to its end is not all of it."""
+    w.configure(MAIN_BACKEND_ENABLE="false", MAIN_FRONTEND_ENABLE="false")
+    w.write(".envctl.lua", IN_STEPS)
+    w.write(".gitignore", "prepar*\ngo\n")
+    w.commit()
+    w.envctl("script", "trust", rc=0)
+    equal(w.envctl("wait", "--json", rc=1).error()["code"], "state_missing", "nobody is at work")
+    client = w.spawn(BIN, "start", "--headless", "--service", "third", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (w.repo / "preparing").exists(), "the start to be at work")
+    error = w.envctl("wait", "--timeout", "0.2", "--json", rc=1).error()
+    equal(error["code"], "service_not_ready", "while it prepares, nothing is there yet")
+    contains(error["message"], f"start by pid {client.pid} is still at work", "who")
+    w.write("prepared", "")
+    wait_for(lambda: "Main Second" in (w.saved_state() or {}).get("services", {}), "the second layer")
+    for names in ([], ["--service", "first"], ["--service", "third"]):
+        error = w.envctl("wait", "--timeout", "0.2", *names, "--json", rc=1).error()
+        equal(error["code"], "service_not_ready", f"the first layer is ready, the last is not begun {names}")
+    waiting = w.spawn(BIN, "wait", "--ready", "--json", "--timeout", "60", stdout=subprocess.PIPE)
+    w.write("go", "")
+    equal(json.loads(waiting.communicate()[0])["ready"], ["Main First", "Main Second", "Main Third"], "all of it")
+    equal(client.wait(), 0, "the start, of what third needs and of nothing else")
+    equal(w.envctl("stop", "--service", "other", "--json", rc=1).error()["message"], 'service "other" is not running', "said")
+    w.envctl("stop", "--service", "third", rc=0)
+    error = w.envctl("wait", "--service", "third", "--json", rc=1).error()
+    equal(error["code"], "unknown_target", "nobody is at work on it")
+    again = w.envctl("restart", "--service", "first", "--json", rc=0).json()
+    equal(again["started"], 1, "a restart is of nothing else")
 
 
 @test

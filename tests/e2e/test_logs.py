@@ -141,6 +141,11 @@ def logs_of_earlier_runs(w):
     w.services(backend="--say 'the first run'", frontend="--say 'its frontend'")
     w.start()
     first = w.saved_state()["run_id"]
+    error = w.envctl("logs", "--run", "previous", "--json", rc=1).error()
+    equal((error["code"], error["hint"]), ("unknown_target", f"runs that are kept: {first}"), "there was none before")
+    w.envctl("stop", "--service", "frontend", rc=0)
+    contains(w.envctl("logs", "--service", "frontend", rc=0).out, "its frontend", "one that was stopped, asked for by name")
+    check("its frontend" not in w.envctl("logs", "--all", rc=0).out, "among the others it would be noise")
     w.stop_all()
     error = w.envctl("logs", "--all", "--json", rc=1).error()
     equal(error["code"], "state_missing", "code without a run")

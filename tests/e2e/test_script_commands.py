@@ -72,6 +72,43 @@ def check_says_file_line_and_path(w):
     equal(w.envctl("script", "check", "--json", "--bundled", rc=0).json()["scripts"], [], "scripts with --bundled")
 
 
+# What loads, and would not start or is hardly meant: the entries of `services`, and what is said where with which way out.
+DOUBTS = [
+    ('a = { command = "x ${prot}" }', "error: .envctl.lua:2: a.command: ${prot} has no value\n  did you mean ${port}?"),
+    ('a = { command = "x ${port}", listens = false }', "${port} has no value\n  it does not listen, so it has no port"),
+    ('a = { command = "x", env = { B = "${services.b.url}" } }, b = { command = "y", listens = false }',
+     "a.env.B: ${services.b.url} has no value\n  b does not listen, so it has none"),
+    ('a = { command = "x", needs = { "postgress" } }', 'error: .envctl.lua:2: a needs "postgress"'),
+    ('a = { command = "x", needs = { "postgress" } }', '\n  did you mean "postgres"? known: a'),
+    ('a = { command = "x", needs = { "postgres" } }', "\n  switch it on: MAIN_POSTGRES_ENABLE=true, or dependencies = { postgres = {} }"),
+    ('a = { command = "x", needs = { "b" } }, b = { command = "x", needs = { "a" } }', "a -> b -> a"),
+    ('a = { command = "x", listens = false, ready = { http = "/" } }', "services.a.ready: http asks on the port, but listens = false"),
+    ('a = { command = "cd x && y" }', "warning: .envctl.lua:2: services.a.command: no shell runs the command: `&&` is an argument"),
+    ('a = { command = "x --port $PORT" }', "`$PORT` stays as it is\n  write ${port}"),
+    ('a = { command = "x --port={port}" }', "`{port}` stays as it is\n  scripts write ${port}"),
+    ('a = { command = "x && $PORT", shell = true }, b = { command = { "x", "$HOME/y", "${port}" } }', "0 errors, 0 warnings"),
+]
+
+
+@test
+def check_says_what_a_start_would(w):
+    w.configure(MAIN_BACKEND_ENABLE="false", MAIN_FRONTEND_ENABLE="false")
+    for services, wanted in DOUBTS:
+        w.write(".envctl.lua", "return { envctl = 1, services = {\n" + services + " } }\n")
+        done = w.envctl("script", "check")
+        contains(done.out, wanted, services)
+        equal(done.rc, 1 if "error: " in done.out else 0, services)
+    # A setting that is wrong, and a container without a daemon: that is nothing wrong with the script, and said by the plan.
+    w.write(".envctl.lua", 'return { envctl = 1, config = { default_mode = "tree" } }\n')
+    contains(w.envctl("script", "check", rc=1).out, ".envctl.lua:1: config.default_mode: expected main or trees", "settings")
+    w.write(".envctl.lua", 'return { envctl = 1, dependencies = { mail = { image = "mail", ports = { smtp = 1025 } } } }\n')
+    w.env["DOCKER_HOST"] = f"unix://{w.base}/no-docker.sock"
+    w.envctl("script", "check", rc=0)
+    blockers = w.envctl("explain-startup", "--json", rc=0).json()["blockers"]
+    unavailable = [b["hint"] for b in blockers if b["code"] == "dependency_unavailable"]
+    equal(unavailable, ["start the docker daemon, give it a command, set ENVCTL_MAIL_URL, or switch it off"], "blockers")
+
+
 @test
 def commands_of_the_repository_are_listed(w):
     w.services()
@@ -111,6 +148,8 @@ def commands_of_the_repository_are_listed(w):
     equal(w.envctl("__complete", "--", "see", rc=0).out, "seed\tload demo data\n", "completion")
     contains(w.envctl("help", "sead", rc=1).err, "did you mean `seed`?", "a typo")
     equal(w.envctl("seed", rc=0).out, "seeded\n", "and it runs")
+    for option in ("--help", "-h"):
+        equal(w.envctl("seed", option, rc=0).out, w.envctl("help", "seed", rc=0).out, f"asked with {option} it does not")
     w.envctl("--bundled", "list-commands", rc=0)
     check("Of this repository" not in w.envctl("help", "--bundled", rc=0).out, "left out")
 
@@ -205,11 +244,13 @@ while true do end
 ("x"):rep(1e9)
 function f(
 
+1 +
+1
 "still here"
 :what
 if true then
 """, 1)
-    equal(out, ['"still here"'], "it goes on")
+    equal(out, ["2", '"still here"'], "it goes on")
     for i, part in enumerate([
         "console:1: attempt to index a nil value (global 'nope')", "console:1: unexpected symbol near '='", "io is not there for scripts",
         "console:1: ran for ", "MiB", "unfinished: function f(", "there is no :what", "  hint: :help", "unfinished: if true then",

@@ -82,4 +82,49 @@ def made_and_removed(w):
     check(names["project.created"] and names["worktree.removing"], json.dumps(names))
 
 
+AROUND = """
+local on = {}
+for _, name in ipairs { "prepare", "before_start", "service.ready", "started", "before_stop", "stopped" } do
+  on[name] = function(ev, host)
+    local whom = table.concat(ev.services or { ev.service or "-" }, ",")
+    host.write("told", (host.read("told") or "") .. name .. " " .. whom .. "\\n")
+  end
+end
+return {
+  envctl = 1,
+  services = {
+    a = { command = "sleep 600", listens = false, prepare = { { name = "make", command = "true", inputs = { "make.txt" } } } },
+    b = { command = "sleep 600", listens = false, needs = { "a" } },
+  },
+  on = on,
+}
+"""
+
+
+@test
+def around_starts_and_stops(w):
+    w.configure(MAIN_BACKEND_ENABLE="false", MAIN_FRONTEND_ENABLE="false")
+    w.write("make.txt", "")
+    w.write(".envctl.lua", AROUND)
+    w.write(".gitignore", "told\n")
+    w.commit()
+    w.envctl("script", "trust", rc=0)
+
+    def told(*args):
+        (w.repo / "told").unlink(missing_ok=True)
+        w.envctl(*args, "--headless", rc=0)
+        return (w.repo / "told").read_text().splitlines() if (w.repo / "told").exists() else []
+
+    equal(told("start"), ["prepare -", "before_start a,b", "service.ready a", "service.ready b", "started a,b"], "a start")
+    equal(told("start"), [], "all of it runs already")
+    w.write("make.txt", "changed")
+    equal(told("restart", "--service", "b"), ["before_start b", "service.ready b", "started b"], "one of them, again")
+    equal(told("stop", "--service", "b"), ["before_stop Main B", "stopped Main B"], "one of them")
+    equal(told("resume"), ["before_start a,b", "service.ready b", "started a,b"], "what was missing; nothing is prepared for a")
+    equal(told("stop-all"), ["before_stop Main A,Main B", "stopped Main A,Main B"], "all of them, by name")
+    equal(told("stop-all"), [], "there is none")
+    told("start")
+    equal(told("blast-all", "--yes"), ["before_stop Main A,Main B", "stopped Main A,Main B"], "blast-all")
+
+
 main()

@@ -28,6 +28,17 @@ def live_lines(w):
 
 
 @test
+def hooks_print_below_the_live_lines(w):
+    w.services(backend="", frontend="")
+    w.write(".envctl.lua", 'return { envctl = 1, on = { started = function(_, host) host.log("the hook") end } }')
+    w.envctl("script", "trust", rc=0)
+    t = on_terminal(w, BIN, "start")
+    equal(t.exit_code(), 0, "exit code")
+    contains(t.screen(), "\nthe hook\n", "the screen")
+    t.close()
+
+
+@test
 def ctrl_c_stops_what_was_started(w):
     w.services(backend="", frontend="--delay 30")
     t = on_terminal(w, BIN, "start")

@@ -112,7 +112,19 @@ end
 
 function T.test_urls_of_external_ones()
   local a = definitions.parse_url('postgres', 'postgresql+asyncpg://me:p%40w@db.example:5433/app?sslmode=require')
-  lu.assertEquals(a, { scheme = 'postgresql', host = 'db.example', port = 5433, user = 'me', password = 'p@w', name = 'app' })
+  lu.assertEquals(a, {
+    scheme = 'postgresql', host = 'db.example', port = 5433, user = 'me', password = 'p@w', name = 'app', query = 'sslmode=require',
+  })
+  local handed = definitions.sources('postgres', a)
+  lu.assertEquals(handed.DATABASE_URL.value, 'postgresql://me:p%40w@db.example:5433/app?sslmode=require')
+  lu.assertEquals(handed.ASYNC_DATABASE_URL.value, 'postgresql+asyncpg://me:p%40w@db.example:5433/app?ssl=require')
+  -- Without user, password or database, services get as little.
+  local bare = definitions.sources('postgres', (definitions.parse_url('postgres', 'postgres://localhost')))
+  lu.assertEquals(bare.DATABASE_URL.value, 'postgresql://localhost:5432/')
+  lu.assertNil(bare.DB_USER)
+  lu.assertNil(bare.DB_NAME)
+  local redis = definitions.sources('redis', (definitions.parse_url('redis', 'rediss://h?ssl_cert_reqs=none')))
+  lu.assertEquals(redis.REDIS_URL, { value = 'rediss://h:6379/0?ssl_cert_reqs=none', secret = true })
   lu.assertEquals(definitions.parse_url('redis', 'redis://:s@[::1]/3'),
     { scheme = 'redis', host = '::1', port = 6379, password = 's', name = '3' })
   for _, url in ipairs { 'mysql://x/y', 'postgresql://', 'postgresql://h:99999/x', 'nonsense', 'postgresql://:5432/x' } do

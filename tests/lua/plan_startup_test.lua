@@ -137,6 +137,28 @@ function M.test_order_of_layers_then_definition()
   lu.assertEquals(names, { 'b1', 'c1', 'a2' })
 end
 
+-- What --service names comes with what it needs; a restart is of what is named.
+function M.test_chosen_services_come_with_their_needs()
+  local function names(changes)
+    local f = facts(changes)
+    f.projects = {
+      main_project {
+        service('a', 8000, { needs = { 'b', 'postgres' } }), service('b', 8100, { needs = { 'c' } }), service('c', 8200),
+        service('d', 8300),
+      },
+    }
+    f.config.dependencies = { 'postgres' }
+    local out = {}
+    for i, s in ipairs(plan.build(f).plan.projects[1].services) do
+      out[i] = s.name
+    end
+    return out
+  end
+  lu.assertEquals(names { service_filter = { 'a' } }, { 'c', 'b', 'a' })
+  lu.assertEquals(names { service_filter = { 'd' } }, { 'd' })
+  lu.assertEquals(names { service_filter = { 'a' }, command = 'restart' }, { 'a' })
+end
+
 -- What stands in the way: change of the facts -> code, part of message, where.
 local BLOCKERS = {
   { { configured = false }, 'config_missing', '.envctl', '/repo/.envctl' },

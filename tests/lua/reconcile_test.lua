@@ -152,6 +152,8 @@ local DEPENDENCIES = {
   { component { actual_port = 6379 }, { alive = true, status = 'unreachable', why = 'nothing listens' }, nil, nil, 'restart',
     'runs, but nothing listens' },
   { NONE, nil, dependency { provider = 'external' }, nil, 'keep', 'others run it' },
+  { component { identity = NONE }, nil, dependency { provider = 'external' }, nil, 'keep', 'others run it' },
+  { nil, UP, dependency { provider = 'external', plan_digest = 'other' }, nil, 'restart', 'changed: provider' }, -- ours is ended
   -- Nothing is known any more that could run it.
   { nil, UP, dependency { provider = NONE }, nil, 'stop', 'is no longer part of the plan' },
   { NONE, nil, dependency { provider = NONE }, nil },

@@ -108,7 +108,12 @@ local function by_service(token, records)
     for _, name in ipairs(name_list(records, 'service')) do
       names[#names + 1] = name
     end
-    fail(problem('service', token, hits, names))
+    local what = problem('service', token, hits, names)
+    if #hits == 0 then -- it may well be one of the repository's
+      what.message = ('service "%s" is not running'):format(token)
+      what.hint = what.hint:gsub('known: ', 'there are: ')
+    end
+    fail(what)
   end
   local out = {}
   for _, r in ipairs(records) do

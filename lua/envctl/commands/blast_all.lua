@@ -68,7 +68,8 @@ local function plan_of(ctx, blast)
   local all, base = require('envctl.deps.holdings').list(ctx, doc)
   local goes, everything = doomed(ctx, all)
   return {
-    running = running_of(doc), data = goes, base = base, everything = everything, kept = #all - #goes,
+    running = running_of(doc), services = require('envctl.util.names').sorted(doc and doc.services or {}),
+    data = goes, base = base, everything = everything, kept = #all - #goes,
     saved = blast and saved_of(ctx) or {}, ports = blast and ports_of(ctx) or 0,
   }
 end
@@ -143,19 +144,7 @@ end
 
 -- Ends everything and throws away what the plan names. Awaits.
 local function carry_out(ctx, plan)
-  local client = require 'envctl.keeper.client'
-  local view = require('envctl.ui.progress').new(ctx)
-  local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
-  local result
-  for attempt = 1, 3 do
-    local ok
-    ok, result = task.try(client.request, ctx, { op = 'stop', command = ctx.route.command, all = true }, view.event)
-    if ok then
-      break
-    elseif result.code ~= 'keeper_lost' or attempt == 3 then
-      error(result, 0)
-    end
-  end
+  local result = require('envctl.commands.stop').carry_out(ctx, { all = true }, plan.services)
   local removed = json.array {}
   if #plan.data > 0 or plan.everything then
     removed = require('envctl.deps.holdings').remove(ctx, plan.data, plan.base, { everything = plan.everything })

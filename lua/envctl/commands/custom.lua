@@ -1,7 +1,7 @@
 --- Commands that a repository's scripts define: `envctl seed`. Asked only for a word that envctl itself does not know.
 local M = {}
 
--- `[--repo P] NAME ARG…`: everything behind the name belongs to the script.
+-- `[--repo P] NAME ARG…`: everything behind the name belongs to the script, except that it is asked for help.
 local function split(argv)
   local repo, i = nil, 1
   while argv[i] do
@@ -42,6 +42,10 @@ function M.run(argv, as_json)
   local session = ctx:scripts()
   if not session or not session.commands[name] then
     return nil
+  end
+  if args[1] == '--help' or args[1] == '-h' then -- asking what it does must not do it
+    ctx.route.args = { name }
+    return require('envctl.commands.help').run(ctx)
   end
   local root = ctx.roots.execution_root
   return session:run_command(name, {

@@ -20,7 +20,7 @@ local function words_of(route, known)
   if not action then
     usage 'data: what to do?'
   elseif not ACTIONS[action] then
-    usage('data: "' .. action .. '" is nothing that it does')
+    usage('data: "' .. action .. '" is none of its actions')
   end
   local ids = {}
   for i = 2, #route.args do
@@ -138,16 +138,13 @@ local function file_of(ctx, action, items)
   return require('envctl.util.path').absolute(file, sys.cwd(), sys.home())
 end
 
--- A password that is written down is nowhere on disk: the keeper is told.
-local function written_password(ctx)
-  local value = ctx.settings:get 'DB_PASSWORD'
-  return value and ctx.settings:origin('DB_PASSWORD').layer ~= 'bundled' and value or nil
-end
-
 local function report(ctx, action, result)
   if ctx.out.is_json then
     ctx.out.json { schema = 'envctl.data.v1', ok = true, command = 'data', action = action, items = result.items }
     return 0
+  end
+  if #result.items == 0 then
+    ctx.out.text 'There is no data.'
   end
   for _, item in ipairs(result.items) do
     local name = names_mod.short(item.project, item.dependency)
@@ -195,7 +192,7 @@ function M.run(ctx)
   local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
   return report(ctx, action, require('envctl.keeper.client').request(ctx, {
     op = 'data', command = 'data', action = action, items = items, base = base, file = file,
-    password = written_password(ctx), env = sys.environ(),
+    password = require('envctl.deps.select').written_password(ctx.settings, 'postgres'), env = sys.environ(),
   }, function() end))
 end
 

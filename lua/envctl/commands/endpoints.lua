@@ -90,9 +90,12 @@ local function dependencies_of(ctx, doc, project)
   for id, c in pairs(requirement and requirement.components or {}) do
     if type(c) == 'table' and c.enabled ~= false then
       local url = c.url
-      if url and ctx.route.flags.show_secrets and c.data_dir then
-        local password = require('envctl.deps.places').password(c.data_dir)
-        url = password and url:gsub(':%*%*%*@', ':' .. password .. '@') or url
+      if url and ctx.route.flags.show_secrets then
+        local password = require('envctl.deps.select').written_password(ctx.settings, id, c.provider)
+          or c.data_dir and require('envctl.deps.places').password(c.data_dir)
+        url = password and url:gsub(':%*%*%*@', function()
+          return ':' .. require('envctl.config.launch_env').encode(password) .. '@'
+        end) or url
       end
       out[id] = {
         port = c.final or json.null, url = url_of(ctx, url), provider = c.provider or json.null,

@@ -268,7 +268,7 @@ local function document_of(ctx)
   return select.require_state(ctx, #runs.list(ctx.paths) > 0 and 'logs of the last run: `envctl logs --run previous`')
 end
 
--- The services, and the dependencies that are asked for by name: others would be noise among them.
+-- The services; and what is asked for by name: dependencies, and services that were stopped. Among others they would be noise.
 local function records_of(ctx, doc)
   if #ctx.route.services == 0 then
     return (select.services(ctx.route, doc))
@@ -277,6 +277,7 @@ local function records_of(ctx, doc)
   for name, record in pairs(doc.services) do
     all.services[name] = record
   end
+  require('envctl.state.runs').add_ended(all.services, doc)
   require('envctl.deps.truth').each(doc, function(project, id, component)
     if component.log_path then
       component.project, component.service, component.mode = project, id, ctx.route.mode

@@ -129,7 +129,8 @@ end
 local function print_findings(ctx, findings)
   for _, list in ipairs { { 'error', findings.errors }, { 'warning', findings.warnings } } do
     for _, f in ipairs(list[2]) do
-      ctx.out.text(list[1] .. ': ' .. f.message)
+      local where = type(f.where) == 'string' and f.where:find ':%d+$' and not f.message:find(f.where, 1, true)
+      ctx.out.text(list[1] .. ': ' .. (where and f.where .. ': ' or '') .. f.message)
       if f.hint and f.hint ~= json.null then
         ctx.out.text('  ' .. f.hint)
       end

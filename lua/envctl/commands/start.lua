@@ -130,7 +130,8 @@ local function apply(ctx, view)
       if chosen then
         require('envctl.state.selection').remember(ctx.paths, { projects = chosen })
       end
-      require('envctl.script.hooks').after_start(ctx, document.plan, ready)
+      view.close() -- hooks print
+      require('envctl.script.hooks').after_start(ctx, document.plan, ready, result.failures)
       return result, document, failure_of(result)
     end
     if not stale then

@@ -35,24 +35,33 @@ local function request_again(client, ctx, request, on_event)
   end
 end
 
---- Sends the stop and reports. request: {all?} or {names}.
----@return integer exit code
-function M.execute(ctx, request, done)
-  local client = require 'envctl.keeper.client'
+--- Sends the stop, with the hooks around it. Awaits.
+---@param ctx envctl.Context
+---@param request table {all?} or {names}
+---@param names string[] display names of the services that it is about, as far as they are known
+---@return table result of the keeper
+function M.carry_out(ctx, request, names)
   local view = require('envctl.ui.progress').new(ctx)
-  local result
   local hooks = require 'envctl.script.hooks'
-  hooks.around_stop(ctx, 'before_stop', request.names or {})
+  hooks.around_stop(ctx, 'before_stop', names)
+  local result
   do
     local closing <close> = setmetatable({}, { __close = view.close }) -- luacheck: ignore 211
     request.op, request.command = 'stop', ctx.route.command
-    result = request_again(client, ctx, request, view.event)
+    result = request_again(require 'envctl.keeper.client', ctx, request, view.event)
   end
   local ended = {}
   for i, s in ipairs(result.stopped) do
     ended[i] = s.name
   end
   hooks.around_stop(ctx, 'stopped', ended)
+  return result
+end
+
+--- Carries a stop out and reports.
+---@return integer exit code
+function M.execute(ctx, request, names, done)
+  local result = M.carry_out(ctx, request, names)
   if ctx.out.is_json then
     document(ctx, {
       stopped = result.stopped, swept = result.swept, dependencies = result.dependencies, found = true,
@@ -189,7 +198,7 @@ function M.run(ctx)
     return M.preview(ctx, records)
   end
   names = json.array(names)
-  return M.execute(ctx, { names = names, dependencies = dependencies }, function(result)
+  return M.execute(ctx, { names = names, dependencies = dependencies }, names, function(result)
     if explicit then
       return 'Stopped ' .. #result.stopped .. (#result.stopped == 1 and ' service.' or ' services.')
     end

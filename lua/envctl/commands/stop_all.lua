@@ -31,19 +31,20 @@ function M.run(ctx)
     end
     return 0
   end
+  local ok, doc = pcall(require('envctl.state.store').read_any, ctx.paths) -- one that cannot be read stops nobody
+  if not ok and ctx.route.flags.dry_run then
+    error(doc, 0)
+  end
+  local names = require('envctl.util.names').sorted(ok and doc and doc.services or {})
   if ctx.route.flags.dry_run then
-    local doc = require('envctl.state.store').read_any(ctx.paths)
     local records = {}
-    for name, record in pairs(doc and doc.services or {}) do
-      record.name = name
-      records[#records + 1] = record
+    for i, name in ipairs(names) do
+      records[i] = doc.services[name]
+      records[i].name = name
     end
-    table.sort(records, function(a, b)
-      return a.name < b.name
-    end)
     return require('envctl.commands.stop').preview(ctx, records)
   end
-  return require('envctl.commands.stop').execute(ctx, { all = true }, function()
+  return require('envctl.commands.stop').execute(ctx, { all = true }, names, function()
     return 'Stopped runtime state.'
   end)
 end

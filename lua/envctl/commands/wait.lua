@@ -11,25 +11,45 @@ local M = {}
 local DEFAULT_S = 30
 local PAUSE_MS = 50
 
-local function pending(ctx)
-  local doc = select.require_state(ctx)
-  local waiting = {}
-  local records = select.services(ctx.route, doc)
+-- The first that is not ready, and all that are meant. Raises for what is not there.
+local function look(ctx)
+  local records = select.services(ctx.route, (select.require_state(ctx)))
   for _, item in ipairs(health.check(records)) do
     if item.class ~= 'ok' then
-      waiting[#waiting + 1] = item
+      return records, item
     end
   end
-  return waiting, records
+  return records
+end
+
+local function give_up(budget_s, busy, item)
+  local message, where, hint = nil, nil, 'see `envctl errors` and `envctl logs`'
+  if item then
+    local why = item.reason ~= 'gone' and item.reason
+    message = item.record.name .. ': ' .. item.status .. (why and ', ' .. why or '')
+    where = item.record.project .. '/' .. item.record.service
+  end
+  if busy then
+    local work = ('%s by pid %d is still at work'):format(busy.name, busy.pid)
+    message, hint = message and message .. '; ' .. work or work, 'give it more time: --timeout SECONDS'
+  end
+  err.raise('service_not_ready', ('not ready after %g s: %s'):format(budget_s, message), { where = where, hint = hint })
 end
 
 ---@param ctx envctl.Context
 ---@return integer exit code
 function M.run(ctx)
-  local deadline = sys.mono_ms() + math.floor((ctx.route.flags.timeout or DEFAULT_S) * 1000)
+  local budget_s = ctx.route.flags.timeout or DEFAULT_S
+  local deadline = sys.mono_ms() + math.floor(budget_s * 1000)
+  local operation = require('envctl.keeper.client').operation
   while true do
-    local waiting, records = pending(ctx)
-    if #waiting == 0 then
+    -- In this order: an operation that ends in between has saved all that it started. While there is one, what is not
+    -- there yet may still come.
+    local busy = operation(ctx.paths)
+    local ok, records, item = task.try(look, ctx)
+    if not ok and not busy then
+      error(records, 0)
+    elseif ok and not item and not busy then
       if ctx.out.is_json then
         local names = json.array {}
         for i, r in ipairs(records) do
@@ -42,11 +62,7 @@ function M.run(ctx)
       return 0
     end
     if sys.mono_ms() >= deadline then
-      local first = waiting[1]
-      err.raise('service_not_ready', ('%s is %s'):format(first.record.name, first.status), {
-        where = first.record.project .. '/' .. first.record.service,
-        hint = 'see `envctl errors` and `envctl logs`',
-      })
+      give_up(budget_s, busy, item)
     end
     task.sleep(PAUSE_MS)
   end

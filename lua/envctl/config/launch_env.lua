@@ -313,20 +313,30 @@ function M.encode(text)
   end))
 end
 
+--- What stands between the scheme and the path of a URL. What is not known is left out.
+---@param at {host: string, user: string?, password: string?}
+---@param port string|integer
+---@return string
+function M.authority(at, port)
+  local credentials = M.encode(at.user or '')
+  if at.password and at.password ~= '' then
+    credentials = credentials .. ':' .. M.encode(at.password)
+  end
+  local host = at.host:find(':', 1, true) and '[' .. at.host .. ']' or at.host
+  return ('%s%s:%s'):format(credentials ~= '' and credentials .. '@' or '', host, port)
+end
+
 --- The three URLs of a database: plain, for SQLAlchemy with psycopg, and for asyncpg.
----@param db {host: string, port: integer, user: string, password: string?, name: string}
+---@param db {host: string, port: integer, user: string?, password: string?, name: string?, query: string?}
 ---@return {DATABASE_URL: string, SQLALCHEMY_DATABASE_URL: string, ASYNC_DATABASE_URL: string}
 function M.database_urls(db)
-  local credentials = M.encode(db.user)
-  if db.password and db.password ~= '' then
-    credentials = credentials .. ':' .. M.encode(db.password)
-  end
-  local host = db.host:find(':', 1, true) and '[' .. db.host .. ']' or db.host
-  local rest = ('://%s@%s:%d/%s'):format(credentials, host, db.port, M.encode(db.name))
+  local rest = ('://%s/%s'):format(M.authority(db, db.port), M.encode(db.name or ''))
+  local query = db.query and '?' .. db.query or ''
   return {
-    DATABASE_URL = 'postgresql' .. rest,
-    SQLALCHEMY_DATABASE_URL = 'postgresql+psycopg' .. rest,
-    ASYNC_DATABASE_URL = 'postgresql+asyncpg' .. rest,
+    DATABASE_URL = 'postgresql' .. rest .. query,
+    SQLALCHEMY_DATABASE_URL = 'postgresql+psycopg' .. rest .. query,
+    -- What libpq calls sslmode.
+    ASYNC_DATABASE_URL = 'postgresql+asyncpg' .. rest .. query:gsub('([?&])sslmode=', '%1ssl='),
   }
 end
 

@@ -33,7 +33,9 @@ function M.command(d)
   end
   local path, message = sys.which(program, { path = d.env.PATH })
   if not path then
-    err.raise('command_not_found', ('%s: cannot run "%s": %s'):format(d.short, argv[1], message), { where = d.short })
+    err.raise('command_not_found', ('%s: cannot run "%s": %s'):format(d.short, argv[1], message), {
+      where = d.short, hint = d.plan.why .. '; install it, or correct the command',
+    })
   end
   argv[1] = path
   return { argv = argv }

@@ -57,7 +57,7 @@ end
 function act.seed(op, item, record)
   local from = places.dir(op.request.base, op.paths.scope_id, MAIN, item.id)
   if item.project == MAIN then
-    raise('not_supported', item, 'data cannot be a copy of itself')
+    raise('not_supported', item, 'is what others begin with a copy of', 'name a worktree with --project')
   elseif not fs.lstat(from .. '/data') then
     raise('data_missing', item, MAIN .. ' has no data here to start from', 'start it first: envctl start --main')
   end

@@ -204,14 +204,14 @@ local sources = {}
 
 function sources.postgres(spec, port)
   local urls = launch_env.database_urls {
-    host = spec.host, port = 0, user = spec.user, password = spec.password, name = spec.name,
+    host = spec.host, port = 0, user = spec.user, password = spec.password, name = spec.name, query = spec.query,
   }
   local out = {
     DB_HOST = plain(spec.host),
     DB_PORT = plain(port),
-    DB_USER = plain(spec.user),
+    DB_USER = spec.user and plain(spec.user),
     DB_PASSWORD = secret(spec.password or ''),
-    DB_NAME = plain(spec.name),
+    DB_NAME = spec.name and plain(spec.name),
   }
   for name, url in pairs(urls) do
     -- Everything else in it is percent-encoded, so this is the port.
@@ -229,16 +229,11 @@ function sources.supabase(spec, port)
 end
 
 function sources.redis(spec, port)
-  local credentials = launch_env.encode(spec.user or '')
-  if spec.password and spec.password ~= '' then
-    credentials = credentials .. ':' .. launch_env.encode(spec.password)
-  end
-  local host = spec.host:find(':', 1, true) and '[' .. spec.host .. ']' or spec.host
-  credentials = credentials ~= '' and credentials .. '@' or ''
-  local url = ('%s://%s%s:%s/%s'):format(spec.scheme or 'redis', credentials, host, port, spec.name or '0')
+  local url = ('%s://%s/%s%s'):format(spec.scheme or 'redis', launch_env.authority(spec, port), spec.name or '0',
+    spec.query and '?' .. spec.query or '')
+  local hidden = spec.query or spec.password and spec.password ~= ''
   return {
-    REDIS_HOST = plain(spec.host), REDIS_PORT = plain(port),
-    REDIS_URL = spec.password and spec.password ~= '' and secret(url) or plain(url),
+    REDIS_HOST = plain(spec.host), REDIS_PORT = plain(port), REDIS_URL = hidden and secret(url) or plain(url),
   }
 end
 
@@ -248,6 +243,7 @@ end
 ---@field user string?
 ---@field password string?
 ---@field name string? database
+---@field query string? of the URL, as it is written: what else there is to know to connect
 ---@field scheme string?
 
 --- What a dependency hands to services, by name without ENVCTL_SOURCE_.
@@ -286,7 +282,7 @@ function M.parse_url(id, url)
   if not base or SCHEMES[id] and not SCHEMES[id][base] then
     return nil, 'expected a URL that begins with ' .. (M.by_id[id] and M.by_id[id].scheme or id) .. '://'
   end
-  local authority, path = rest:match '^([^/?#]*)/?([^?#]*)'
+  local authority, path, query = rest:match '^([^/?#]*)/?([^?#]*)%??([^#]*)'
   local credentials, address = authority:match '^(.*)@([^@]*)$'
   address = address or authority
   local host, port = address:match '^%[(.-)%]:?(%d*)$'
@@ -304,7 +300,7 @@ function M.parse_url(id, url)
   return {
     url = not SCHEMES[id] and url or nil, scheme = base, host = host, port = number,
     user = user ~= '' and decode(user) or nil, password = password ~= '' and decode(password) or nil,
-    name = path ~= '' and decode(path) or nil,
+    name = path ~= '' and decode(path) or nil, query = query ~= '' and query or nil,
   }
 end
 

@@ -11,6 +11,9 @@ local MASK = '***'
 
 -- What one dependency asks ports for. A fixed port is that of its only one.
 local function wants_of(config, id, chosen, project, out)
+  if not chosen and not config.bases[id] then
+    return -- of a script, and nothing is known that could run it
+  end
   local adopted = chosen and chosen.adopted and chosen.adopted[names.file(project)] or {}
   local ports = chosen and chosen.described and chosen.described.ports or { { name = id } }
   for _, p in ipairs(ports) do

@@ -74,13 +74,28 @@ local function own_password(settings, key)
   end
 end
 
+local PASSWORD_KEYS = { postgres = 'DB_PASSWORD', supabase = 'SUPABASE_DB_PASSWORD' }
+
+--- The password of a dependency that somebody wrote down: it is kept nowhere else.
+---@param settings envctl.Settings
+---@param id string
+---@param provider string? a command of one's own reads the default of the table as well
+---@return string?
+function M.written_password(settings, id, provider)
+  local key = PASSWORD_KEYS[id]
+  if id == 'postgres' and provider == 'command' then
+    return settings:get(key)
+  end
+  return key and own_password(settings, key)
+end
+
 local access = {}
 
 function access.postgres(settings)
   return {
     host = settings:get 'DB_HOST' or 'localhost',
     user = settings:get 'DB_USER' or 'postgres',
-    password = own_password(settings, 'DB_PASSWORD'),
+    password = M.written_password(settings, 'postgres'),
     name = settings:get 'DB_NAME' or 'postgres',
   }
 end
@@ -88,7 +103,7 @@ end
 function access.supabase(settings)
   return {
     host = 'localhost', user = 'postgres', name = 'postgres',
-    password = own_password(settings, 'SUPABASE_DB_PASSWORD') or definitions.token 'supabase',
+    password = M.written_password(settings, 'supabase') or definitions.token 'supabase',
   }
 end
 
@@ -170,7 +185,7 @@ local function command(def, settings)
   end
   local reach = access[id] and access[id](settings)
   if id == 'postgres' then
-    reach.password = settings:get 'DB_PASSWORD'
+    reach.password = M.written_password(settings, id, 'command')
   end
   local shown = settings:origin(key).layer == 'script' and where_of(settings:origin(key)) or key .. ' is set'
   local found = { provider = 'command', why = shown, command = words, access = reach }
@@ -296,8 +311,11 @@ local function choose(def, settings, context)
     e.code = more.code or e.code
     return nil, e
   end
-  local hint = (access[id] or def.described) and 'install it, set ' .. key_of(id, 'URL') .. ', or switch it off'
-    or 'switch it off'
+  local hint = 'switch it off'
+  if access[id] or def.described then
+    hint = (def.scripted and 'start the docker daemon, give it a command' or 'install it')
+      .. ', set ' .. key_of(id, 'URL') .. ', or ' .. hint
+  end
   return nil, problem(id, id .. ' is enabled, but there is no way to run it: ' .. why, hint, where)
 end
 

@@ -329,7 +329,11 @@ local function not_ready_error(op, svc, why, detail)
   end
   local tail = world_mod.log_tail(r.log_path, svc.log_start, 8)
   local seconds = (svc.plan.ready and svc.plan.ready.timeout_ms or 30000) / 1000
+  local hint = world_mod.log_hint(tail, r.log_path)
   local what = svc.plan.listens and string.format('does not listen on port %d', r.requested_port) or 'is not ready'
+  if svc.plan.listens and not detail then
+    hint = hint .. '\n  its port is in PORT; a script has it as ${port}, and `listens = false` for one without a port'
+  end
   if detail == 'stranger' then
     local holder = describe_holder(r.requested_port)
     what = string.format('does not listen on port %d, which %s holds', r.requested_port, holder)
@@ -338,7 +342,7 @@ local function not_ready_error(op, svc, why, detail)
   end
   return err.new('service_not_ready', string.format('%s %s after %g s', r.name, what, seconds), {
     where = where,
-    hint = world_mod.log_hint(tail, r.log_path),
+    hint = hint,
     data = { log_path = r.log_path, log_tail = json.array(tail) },
   })
 end
@@ -600,14 +604,15 @@ end
 
 -- What failed, in the order of the plan. Raises it when it is everything.
 local function failures_of(op)
-  local list = {}
+  local list, projects = {}, {}
   for _, project in ipairs(op.plan.projects) do
     list[#list + 1] = op.failures[project.name]
+    projects[#list] = op.failures[project.name] and project.name or projects[#list]
   end
   if #list > 0 and #list == #op.plan.projects then
     error(err.join(list, json.null), 0)
   end
-  return list
+  return list, projects
 end
 
 --- Runs a plan. op is what keeper/server makes for a request. A project that fails is undone, and told in `failures` of the result;
@@ -644,7 +649,7 @@ function M.run(op)
     deps.start(op, plan.shared)
   end
   start_projects(op, todo)
-  local failures = failures_of(op)
+  local failures, failed = failures_of(op)
   holds.release_all(op)
   world:save(true)
   world:save_derived()
@@ -654,6 +659,7 @@ function M.run(op)
   result.prepared, result.failures = op.prepared, json.array {}
   for i, e in ipairs(failures) do
     result.failures[i] = err.to_table(e, json.null)
+    result.failures[i].project = failed[i]
   end
   return result
 end

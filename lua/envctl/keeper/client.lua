@@ -91,35 +91,42 @@ local function silent(conn, paths)
   })
 end
 
+-- Waits for the greeting of a keeper, and greets back. False: it was just going.
+local function greet(conn, paths, on_line)
+  if is_stopped(conn:peer_pid()) then
+    silent(conn, paths)
+  end
+  local greeted, timed_out = task.timeout(GREETING_BUDGET_MS, function()
+    return task.await(function(resume)
+      local first = true
+      conn:start(function(line)
+        if first then
+          first = false
+          resume(line)
+        else
+          on_line(line)
+        end
+      end)
+    end)
+  end)
+  if timed_out then
+    silent(conn, paths)
+  elseif greeted then
+    conn:write(json.encode_line { envctl = 1, version = sys.version } .. '\n')
+  end
+  return greeted ~= nil
+end
+
 --- Connects and waits for the greeting. Raises when no keeper can be had.
 local function connect(paths, root, on_line)
   local deadline = sys.mono_ms() + CONNECT_BUDGET_MS
   while true do
     local conn = try_connect(paths)
     if conn then
-      if is_stopped(conn:peer_pid()) then
-        silent(conn, paths)
-      end
-      local greeted, timed_out = task.timeout(GREETING_BUDGET_MS, function()
-        return task.await(function(resume)
-          local first = true
-          conn:start(function(line)
-            if first then
-              first = false
-              resume(line)
-            else
-              on_line(line)
-            end
-          end)
-        end)
-      end)
-      if timed_out then
-        silent(conn, paths)
-      elseif greeted then
-        conn:write(json.encode_line { envctl = 1, version = sys.version } .. '\n')
+      if greet(conn, paths, on_line) then
         return conn
       end
-      conn:close() -- it was just going: the next one is ours to start
+      conn:close() -- the next one is ours to start
     end
     if sys.mono_ms() > deadline then
       err.raise('keeper_failed', 'no keeper answers in ' .. paths.scope_dir, {
@@ -182,6 +189,30 @@ local function request_once(ctx, request, on_progress)
       error(e, 0)
     end
   end
+end
+
+--- What the keeper is at work on now. Starts no keeper: without one nobody is at work. Awaits. Raises keeper_failed for one that
+--- does not answer.
+---@param paths envctl.Paths
+---@return {name: string, pid: integer, since_ms: integer}? operation
+function M.operation(paths)
+  local conn = try_connect(paths)
+  if not conn then
+    return nil
+  end
+  local closing <close> = setmetatable({}, { -- luacheck: ignore 211
+    __close = function()
+      conn:close()
+    end,
+  })
+  local inbox = task.channel()
+  if not greet(conn, paths, function(line)
+    inbox.put(line and json.decode(line) or {})
+  end) then
+    return nil
+  end
+  conn:write(json.encode_line { id = 'status', op = 'status' } .. '\n')
+  return json.strip_nulls(inbox.get().result or {}).operation
 end
 
 local BUSY_PAUSE_MS = 200

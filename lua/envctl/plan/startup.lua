@@ -7,6 +7,7 @@ local services = require 'envctl.plan.services'
 local digest = require 'envctl.plan.digest'
 local reuse = require 'envctl.plan.reuse'
 local deps = require 'envctl.deps.plan'
+local definitions = require 'envctl.deps.definitions'
 
 local M = {}
 
@@ -175,7 +176,7 @@ local function fixed_problem(project, p)
   return {
     code = 'port_taken',
     message = string.format('port %d of %s is %s', p.port, short, ports.describe(p.holder)),
-    hint = 'stop what holds it, or give ' .. p.id .. ' another port',
+    hint = (p.holder.kind == 'planned' and '' or 'stop what holds it, or ') .. 'give ' .. p.id .. ' another port',
     where = where_of(origin, short),
     port = p.port, holder = holder_data(p.holder),
   }
@@ -199,6 +200,19 @@ local function port_problem(draft, project, p)
   end
 end
 
+-- How something that is needed and not there comes to be.
+local function need_hint(draft, project, need)
+  if definitions.by_id[need] then
+    return ('switch it on: %s_%s_ENABLE=true, or dependencies = { %s = {} } in a script'):format(
+      draft.facts.mode:upper(), need:upper(), need)
+  end
+  local known = M.service_names(project)
+  table.move(draft.facts.config.dependencies, 1, #draft.facts.config.dependencies, #known + 1, known)
+  local near = require('envctl.util.suggest').nearest(need, known)
+    or require('envctl.util.suggest').nearest(need, require('envctl.util.names').sorted(definitions.by_id))
+  return (near and 'did you mean "' .. near .. '"? ' or '') .. 'known: ' .. table.concat(known, ', ')
+end
+
 local function layer_problem(draft, project, p)
   if p.code == 'dependency_cycle' then
     block(draft, {
@@ -214,8 +228,8 @@ local function layer_problem(draft, project, p)
     block(draft, {
       code = 'unknown_need', message = string.format('%s needs "%s", which is neither a service nor a dependency here',
         p.service, p.need),
-      hint = 'known services: ' .. table.concat(M.service_names(project), ', '),
-      where = names.short(project.name, p.service),
+      hint = need_hint(draft, project, p.need),
+      where = where_of((service_of(project, p.service).origin or {}).needs, names.short(project.name, p.service)),
     })
   end
 end
@@ -244,11 +258,32 @@ local function scope_of(draft, project)
   }
 end
 
-local function unknown_placeholder(draft, project, service, name, variable)
-  local where = variable and service .. '.env.' .. variable or service .. '.command'
+-- What could have been meant by a placeholder that has no value.
+local function placeholder_hint(scope, name)
+  local of = name:match '^services%.(.+)%.url$' or name:match '^services%.(.+)%.port$'
+  if name == 'port' then
+    return 'it does not listen, so it has no port'
+  elseif of and scope.services[of] then
+    return of .. ' does not listen, so it has none'
+  end
+  local known = { 'port', 'project', 'root' }
+  for _, part in ipairs { { scope.sources, '' }, { scope.ports, 'ports.' }, { scope.services, 'services.', '.url' } } do
+    for key in pairs(part[1]) do
+      known[#known + 1] = part[2] .. key .. (part[3] or '')
+    end
+  end
+  table.sort(known)
+  local near = require('envctl.util.suggest').nearest(name, known)
+  return near and 'did you mean ${' .. near .. '}?' or 'write $${' .. name .. '} when the text is meant as it is'
+end
+
+local function unknown_placeholder(draft, project, scope, service, name, variable)
+  local what = variable and service .. '.env.' .. variable or service .. '.command'
+  local origin = service_of(project, service).origin or {}
   block(draft, {
-    code = 'config_invalid', message = string.format('%s: ${%s} has no value', where, name),
-    hint = 'write $${' .. name .. '} when the text is meant as it is', where = names.short(project.name, service),
+    code = 'config_invalid', message = string.format('%s: ${%s} has no value', what, name),
+    hint = placeholder_hint(scope, name),
+    where = where_of(origin[variable and 'env' or 'command'], names.short(project.name, service)),
   })
 end
 
@@ -273,7 +308,7 @@ local function plan_services(draft, project)
         facts = draft.facts,
         decide = draft.decide,
         report = function(service, name, variable)
-          unknown_placeholder(draft, project, service, name, variable)
+          unknown_placeholder(draft, project, scope, service, name, variable)
         end,
       })
       if next(secrets) then
@@ -318,7 +353,7 @@ local function block_same_names(draft, project)
       block(draft, {
         code = 'config_invalid',
         message = ('%s and %s are the same name but for upper case'):format(seen[lower], service.name),
-        hint = 'give one of the services another name', where = names.short(project.name, service.name),
+        hint = 'give one of the services another name', where = where_of((service.origin or {}).command, names.short(project.name, service.name)),
       })
     end
     seen[lower] = service.name
@@ -427,7 +462,25 @@ local function in_group(item, lower)
   return false
 end
 
--- The services that --service names, by name or group, per project; blocks for names that fit nothing. Nil when all are meant.
+-- Adds what the chosen services of a project need: they come first, or are kept when they run.
+local function with_needs(project, chosen)
+  local by_name, open = {}, {}
+  for _, s in ipairs(project.services) do
+    by_name[s.name] = s
+    open[#open + 1] = chosen[s.name] and s or nil
+  end
+  while #open > 0 do
+    for _, need in ipairs(table.remove(open).needs or {}) do
+      if by_name[need] and not chosen[need] then
+        chosen[need] = true
+        open[#open + 1] = by_name[need]
+      end
+    end
+  end
+end
+
+-- The services that --service names, by name or group, per project, with what they need; a restart is of nothing else. Blocks for
+-- names that fit nothing. Nil when all are meant.
 local function chosen_services(draft)
   local facts = draft.facts
   if not facts.service_filter then
@@ -462,6 +515,9 @@ local function chosen_services(draft)
       chosen[item.project] = chosen[item.project] or {}
       chosen[item.project][item.service] = true
     end
+  end
+  for _, project in ipairs(facts.command ~= 'restart' and facts.projects or {}) do
+    with_needs(project, chosen[project.name] or {})
   end
   return chosen
 end

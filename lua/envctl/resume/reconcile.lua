@@ -173,7 +173,7 @@ local NOTHING = {}
 local function judge_dependency(record, fact, project, entry, shared)
   if entry.scope == 'shared' and project ~= shared then -- nothing of its own runs: it is set up whenever it is planned
     return record and record.plan_digest == entry.plan_digest and 'keep' or 'start', 'uses the shared server'
-  elseif entry.provider == 'external' then
+  elseif entry.provider == 'external' and not (record and record.identity) then -- else ours gives way to it
     return 'keep', 'others run it'
   elseif not record or not record.identity then
     return 'start', 'is not running yet'

@@ -143,6 +143,29 @@ local function check_settings(session, ctx, out)
   end
 end
 
+-- What a start would say about them: who needs what, placeholders, settings. What stands in its way today (a port, a daemon that
+-- is down, trust) is nothing wrong with a script.
+local OF_SCRIPTS = { script_invalid = true, config_invalid = true, unknown_need = true, dependency_cycle = true }
+
+local function check_plan(ctx, out)
+  local nobody = function() end
+  local inner = require('envctl.context').new({
+    command = 'start', mode = 'main', implicit = true, repo = ctx.route.repo, flags = { headless = true },
+    projects = {}, services = {}, args = {},
+  }, { is_json = true, note = nobody, text = nobody, json = nobody })
+  local ok, facts, document = task.try(require('envctl.facts').plan, inner)
+  inner:close()
+  if not ok then
+    return add(out.errors, facts)
+  end
+  for _, e in ipairs(document.blockers) do
+    out.errors[#out.errors + 1] = OF_SCRIPTS[e.code] and e or nil
+  end
+  for _, e in ipairs(document.warnings) do
+    out.warnings[#out.warnings + 1] = e.code == 'script_command' and e or nil
+  end
+end
+
 --- Checks.
 ---@param session envctl.script.Session
 ---@param ctx table
@@ -163,6 +186,9 @@ function M.run(session, ctx)
   check_services(session, ctx, out)
   check_points(session, out)
   check_modules(session, out)
+  if #out.errors == 0 then
+    check_plan(ctx, out)
+  end
   return out
 end
 

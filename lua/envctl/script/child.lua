@@ -383,11 +383,11 @@ local function where_is(fn)
 end
 
 function ops.eval(self, message)
-  local chunk = load('return ' .. message.text, '=console', 't', self.console)
+  local chunk, unfinished = load('return ' .. message.text, '=console', 't', self.console)
   if not chunk then
     local why
     chunk, why = load(message.text, '=console', 't', self.console)
-    if not chunk and why:find "<eof>'?$" then
+    if not chunk and (why:find "<eof>'?$" or unfinished:find "<eof>'?$") then
       return { value = { incomplete = true, values = {} } }
     elseif not chunk then
       error(why, 0)

@@ -24,12 +24,32 @@ local function names_of(project)
   return out
 end
 
+local STARTS = { start = true, restart = true }
+
+-- What is started of each project, by its name. A plan without actions starts everything.
+local function starts_of(plan)
+  local out = {}
+  for _, project in ipairs(#(plan.actions or {}) == 0 and plan.projects or {}) do
+    out[project.name] = {}
+    for _, service in ipairs(project.services) do
+      out[project.name][service.name] = true
+    end
+  end
+  for _, a in ipairs(plan.actions or {}) do
+    if STARTS[a.action] then
+      out[a.project] = out[a.project] or {}
+      out[a.project][a.service] = true
+    end
+  end
+  return out
+end
+
 -- The steps that will run, as "service/step".
-local function steps_of(project)
+local function steps_of(project, starts)
   local json = require 'envctl.util.json'
   local out = json.array {}
   for _, service in ipairs(project.services) do
-    for _, step in ipairs(service.prepare or {}) do
+    for _, step in ipairs(starts[service.name] and service.prepare or {}) do
       if step.skip_reason == nil or step.skip_reason == json.null then
         out[#out + 1] = service.name .. '/' .. step.name
       end
@@ -38,7 +58,7 @@ local function steps_of(project)
   return out
 end
 
---- Before the first step and the first service of each project. Raises hook_failed. Awaits.
+--- Before the first step and the first service of each project of which something is started. Raises hook_failed. Awaits.
 ---@param ctx envctl.Context
 ---@param plan table
 function M.before_start(ctx, plan)
@@ -46,25 +66,31 @@ function M.before_start(ctx, plan)
   if not session or not has(session, 'prepare', 'before_start') then
     return
   end
+  local starts = starts_of(plan)
   for _, project in ipairs(plan.projects) do
-    local steps = steps_of(project)
+    local here = starts[project.name]
+    local steps = here and steps_of(project, here) or {}
     if #steps > 0 then
       run(session, ctx, 'prepare', project, {
         project = project.name, mode = project.mode, root = project.root, steps = steps,
       })
     end
-    run(session, ctx, 'before_start', project, {
-      project = project.name, mode = project.mode, root = project.root, services = names_of(project),
-      ports = project.ports,
-    })
+    if here then
+      run(session, ctx, 'before_start', project, {
+        project = project.name, mode = project.mode, root = project.root, services = names_of(project),
+        ports = project.ports,
+      })
+    end
   end
 end
 
---- After everything is ready: service.ready for each service that was started now, then started for each project.
+--- After everything is ready: service.ready for each service that was started now, then started for each project of which
+--- something was.
 ---@param ctx envctl.Context
 ---@param plan table
 ---@param ready table[] progress events of the services that became ready
-function M.after_start(ctx, plan, ready)
+---@param failures {project: string}[] projects that were given up; nothing of them runs
+function M.after_start(ctx, plan, ready, failures)
   local session = ctx:scripts()
   if not session or not has(session, 'service.ready', 'started') then
     return
@@ -72,6 +98,9 @@ function M.after_start(ctx, plan, ready)
   local by_name = {}
   for _, project in ipairs(plan.projects) do
     by_name[project.name] = project
+  end
+  for _, failure in ipairs(failures) do
+    by_name[failure.project] = nil
   end
   for _, event in ipairs(ready) do
     local project = by_name[event.project]
@@ -82,10 +111,13 @@ function M.after_start(ctx, plan, ready)
       })
     end
   end
+  local starts = starts_of(plan)
   for _, project in ipairs(plan.projects) do
-    run(session, ctx, 'started', project, {
-      project = project.name, mode = project.mode, root = project.root, services = names_of(project),
-    })
+    if starts[project.name] and by_name[project.name] then
+      run(session, ctx, 'started', project, {
+        project = project.name, mode = project.mode, root = project.root, services = names_of(project),
+      })
+    end
   end
 end
 
@@ -145,6 +177,9 @@ end
 ---@param names string[] display names of the services
 function M.around_stop(ctx, event, names)
   local task, json = require 'envctl.task', require 'envctl.util.json'
+  if #names == 0 then
+    return
+  end
   local ok, e = task.try(function()
     local session = require('envctl.script.host').open(ctx, { trusted_only = true })
     if not session then

@@ -324,15 +324,17 @@ M.hook_list = {
   event('prepare', 'before the prepare steps of a project, when there are some to run', {
     steps = 'those that will run, as "service/step"',
   }),
-  event('before_start', 'before the first service of a project starts', {
+  event('before_start', 'before the first service of a project starts; not when all of it runs already', {
     services = 'names of its services', ports = 'ports by service',
   }),
-  event('service.ready', 'a service that was started is ready', {
+  event('service.ready', 'for each service that was started, once all are ready', {
     service = 'its name', port = 'its port, or nil', url = 'its URL, or nil',
   }),
-  event('started', 'everything of a project is ready', { services = 'names of its services' }),
-  event('before_stop', 'before services are stopped'),
-  event('stopped', 'services were stopped'),
+  event('started', 'everything of a project is ready, and some of it was started now', {
+    services = 'names of its services',
+  }),
+  event('before_stop', 'before `stop`, `stop-all` or `blast-all` stops services; not before a restart'),
+  event('stopped', 'after that'),
   event('worktree.removing', 'before a worktree is removed, while it still runs; a failure keeps it', {
     branch = 'its branch, or nil',
   }),

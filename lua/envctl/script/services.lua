@@ -364,6 +364,59 @@ local function check_command(name, svc, origins)
   end
 end
 
+-- What only a shell understands, as words of a command that none runs; and words in the manner of others.
+local SHELL_WORDS = {
+  ['&&'] = true, ['||'] = true, ['|'] = true, [';'] = true, ['&'] = true, ['>'] = true, ['>>'] = true, ['<'] = true,
+  ['2>&1'] = true,
+}
+
+local function not_meant(word)
+  if SHELL_WORDS[word] then
+    return ('no shell runs the command: `%s` is an argument of it'):format(word), 'set shell = true for one'
+  end
+  local variable = word:match '^%$([%a_][%w_]*)$' or word:match '^%S+=%$([%a_][%w_]*)$'
+  if variable then
+    return ('no shell runs the command: `$%s` stays as it is'):format(variable),
+      variable == 'PORT' and 'write ${port}' or 'write ${env.' .. variable .. '}, or set shell = true'
+  elseif word:find '^{port}$' or word:find '[^$]{port}' then
+    return '`{port}` stays as it is', 'scripts write ${port}'
+  end
+end
+
+-- What is hardly meant as it is written.
+local function doubts(name, d, origins)
+  local at = origins:of { 'services', name, 'command' }
+  if not at or d.shell then
+    return nil
+  end
+  for _, word in ipairs(d.command) do
+    local message, hint = not_meant(word)
+    if message then
+      local e = problems.new {
+        code = 'script_command', file = at.file, line = at.line, path = { 'services', name, 'command' },
+        message = message, hint = hint,
+      }
+      return { code = e.code, message = e.message, hint = e.hint, where = e.where, service = name }
+    end
+  end
+end
+
+-- Who has no port cannot be asked on it.
+local function check_listens(name, svc, origins)
+  for _, field in ipairs(svc.listens == false and { 'ready', 'health' } or {}) do
+    local how = svc[field]
+    local asks = how == 'tcp' and 'tcp' or type(how) == 'table' and (how.http and 'http' or how.tcp and 'tcp')
+    if asks then
+      local at = origins:of { 'services', name, field } or origins:of { 'services', name }
+      error(problems.new {
+        file = at and at.file, line = at and at.line, path = { 'services', name, field },
+        message = asks .. ' asks on the port, but listens = false',
+        hint = 'take one of them out; log or command can tell as well',
+      }, 0)
+    end
+  end
+end
+
 local function missing_dir(name, d, origins, project)
   local at = origins:of { 'services', name, 'dir' }
   if at and d.dir ~= '' and (fs.stat((project.files or project.root) .. '/' .. d.dir) or {}).type ~= 'dir' then
@@ -432,6 +485,7 @@ end
 --- files: where they are now, when the project is not there yet
 ---@param lower_list table[] Detection
 ---@return table[] services Detection, table[] skipped {name, reason, enabled}, table[] problems error objects as data
+---@return table[] doubts what is hardly meant as it is written, in the same form
 function M.merge(session, project, lower_list)
   session:load()
   local lower, lower_map, known = {}, {}, {}
@@ -450,10 +504,11 @@ function M.merge(session, project, lower_list)
       return path[3] == 'enable_if'
     end,
   })
-  local services, skipped, found = {}, {}, {}
+  local services, skipped, found, doubtful = {}, {}, {}, {}
   for _, name in ipairs(order_of(lower_list, merged)) do
     local svc = merged[name]
     check_command(name, svc, origins)
+    check_listens(name, svc, origins)
     local why = excluded(session, name, svc, origins, project)
     if why then
       skipped[#skipped + 1] = { name = name, reason = why, enabled = false }
@@ -461,6 +516,7 @@ function M.merge(session, project, lower_list)
       local d = build(name, svc, lower[name], origins, project)
       services[#services + 1] = d
       found[#found + 1] = missing_dir(name, d, origins, project)
+      doubtful[#doubtful + 1] = doubts(name, d, origins)
     end
   end
   for _, d in ipairs(lower_list) do
@@ -474,7 +530,7 @@ function M.merge(session, project, lower_list)
   table.sort(skipped, function(a, b)
     return a.name < b.name
   end)
-  return services, skipped, found
+  return services, skipped, found, doubtful
 end
 
 return M

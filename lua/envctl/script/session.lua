@@ -566,7 +566,7 @@ end
 --- Services of a project with the scripts' on top. See envctl.script.services.
 ---@param project {name: string, mode: string, root: string, skipped: table[]?, ready_timeout_ms: integer?}
 ---@param lower table[] Detection
----@return table[] services Detection with origin, table[] skipped, table[] problems
+---@return table[] services Detection with origin, table[] skipped, table[] problems, table[] doubts
 function Session:merge_services(project, lower)
   return require('envctl.script.services').merge(self, project, lower)
 end

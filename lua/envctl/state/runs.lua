@@ -53,8 +53,11 @@ local function find(paths, wanted)
   local ids = M.list(paths)
   if wanted == 'previous' then
     local current = store.read(paths)
-    local newest = ids[#ids]
-    return newest and current and current.run_id == newest and ids[#ids - 1] or newest, ids
+    local last = #ids
+    if current and current.run_id == ids[last] then
+      last = last - 1
+    end
+    return ids[last], ids
   end
   for _, id in ipairs(ids) do
     if id == wanted then
@@ -62,6 +65,16 @@ local function find(paths, wanted)
     end
   end
   return nil, ids
+end
+
+--- Adds the services that a run once had and has no more: their logs are still there.
+---@param services table<string, table> records by display name
+---@param doc table
+function M.add_ended(services, doc)
+  for name, record in pairs(doc.metadata.logs or {}) do
+    record.status = 'stopped'
+    services[name] = services[name] or record
+  end
 end
 
 --- The document of a run, with a record of every service that it ever had. Raises unknown_target, state_unreadable.
@@ -72,14 +85,12 @@ function M.read(paths, wanted)
   local id, ids = find(paths, wanted)
   local doc = id and store.read { state_file = store.run_dir(paths, id) .. '/run_state.json' }
   if not doc then
-    err.raise('unknown_target', ('there is no run "%s"'):format(wanted), {
+    local what = wanted == 'previous' and 'before this one' or '"' .. wanted .. '"'
+    err.raise('unknown_target', 'there is no run ' .. what, {
       hint = #ids > 0 and 'runs that are kept: ' .. table.concat(ids, ', ', math.max(1, #ids - 4)) or 'no run is kept',
     })
   end
-  for name, record in pairs(doc.metadata.logs or {}) do
-    record.status = 'stopped'
-    doc.services[name] = doc.services[name] or record
-  end
+  M.add_ended(doc.services, doc)
   return doc
 end
 
