@@ -353,7 +353,8 @@ local function block_same_names(draft, project)
       block(draft, {
         code = 'config_invalid',
         message = ('%s and %s are the same name but for upper case'):format(seen[lower], service.name),
-        hint = 'give one of the services another name', where = where_of((service.origin or {}).command, names.short(project.name, service.name)),
+        hint = 'give one of the services another name',
+        where = where_of((service.origin or {}).command, names.short(project.name, service.name)),
       })
     end
     seen[lower] = service.name
