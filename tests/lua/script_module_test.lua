@@ -291,7 +291,7 @@ end
 
 local BROKEN_RECONCILERS = {
   {
-    "return 'start', 'is not running yet'\n  end\n  return judge", "return 'keep', 'x'\n  end\n  return judge",
+    "return 'start', 'is not running yet'\n  end\n  local heal", "return 'keep', 'x'\n  end\n  local heal",
     'what was never started is started',
   },
   { "return 'start', ended%(record, fact%)", "return 'keep', 'x'", 'what does not run is not kept' },

@@ -178,8 +178,8 @@ local function judge_dependency(record, fact, project, entry, shared)
   elseif not record or not record.identity then
     return 'start', 'is not running yet'
   end
-  -- What nobody can reach is of no use to the services that are about to start: it is brought back by every command.
-  return judge(record, fact, dependency_changes(record, entry), nil, fact.status == 'unreachable')
+  local heal = fact.status == 'unreachable' -- no use to anybody: it is brought back by every command
+  return judge(record, fact, dependency_changes(record, entry), nil, heal)
 end
 
 -- What is wanted no more.
