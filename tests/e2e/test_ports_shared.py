@@ -3,6 +3,7 @@
 R26 means for a start. ENVCTL_ROUNDS sets how often; the short form fits into every run."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -66,6 +67,7 @@ def many_starts_at_the_same_moment(w):
             equal(result.rc, 0, f"round {n}: {result}")
             ports[repo] = {s["name"]: s["port"] for s in result.json()["services"]}
             equal(len(ports[repo]), 2, f"services of {repo}")
+            check("another program" not in result.err, f"round {n}: moved, and nobody knows why: {result}")
         every = [p for mine in ports.values() for p in mine.values()]
         equal(len(every), len(set(every)), f"round {n}: {sorted(every)}")
         no_port_twice(w, f"round {n}")
@@ -184,6 +186,30 @@ def a_connection_in_time_wait(w):
     result = w.start()
     equal(w.saved_state()["services"]["Main Backend"]["actual_port"], w.port, "the wished port")
     check("moves" not in result.err, str(result))
+
+
+@test
+def what_has_a_port_without_listening(w):
+    """A service could not listen there, so the port is left alone, and who or what has it is said."""
+    port = w.port + 90  # no other test here leaves closed connections there
+    w.services(backend="", BACKEND_PORT_BASE=port)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", port))
+        client.connect(server.getsockname())
+        result = w.start()
+    equal(w.saved_state()["services"]["Main Backend"]["actual_port"], port + 1, "an outgoing connection has it")
+    contains(result.err, f"port {port} of Main/backend is held by pid {os.getpid()} (", "who")
+    w.stop_all()
+    with socket.socket() as server:  # without SO_REUSEADDR: its closed connections keep everybody from the port
+        server.bind(("127.0.0.1", port + 1))
+        server.listen()
+        with socket.create_connection(("127.0.0.1", port + 1)) as client:
+            peer, _ = server.accept()
+            peer.close()
+            client.recv(1)
+    result = w.start()
+    equal(w.saved_state()["services"]["Main Backend"]["actual_port"], port + 2, "closed connections have it")
+    contains(result.err, f"port {port + 1} of Main/backend is kept by closed connections", "what")
 
 
 main()
