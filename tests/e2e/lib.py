@@ -105,6 +105,7 @@ class Proc:
         self.exists = len(fields) > 19
         self.state = fields[0].decode() if self.exists else "gone"
         self.ppid = int(fields[1]) if self.exists else 0
+        self.session = int(fields[3]) if self.exists else 0
         self.start = int(fields[19]) if self.exists else 0
         self.comm = stat[stat.find(b"(") + 1 : stat.rfind(b")")].decode(errors="replace")
         self.argv = [a.decode(errors="replace") for a in read_bytes(f"/proc/{pid}/cmdline").split(b"\0")[:-1]]

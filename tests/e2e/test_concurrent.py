@@ -77,7 +77,7 @@ def state_is_the_truth(w, *repos):
     check(len(w.keepers()) <= len(repos), f"keepers: {w.keepers()}")
 
 
-@test(timeout=300)
+@test(timeout=300 + 4 * rounds(25))
 def two_clients(w):
     w.services(backend="", frontend="--delay 0.02")
     storm(w, [(w.repo, 1), (w.repo, 2)], rounds(25))
@@ -87,7 +87,7 @@ def two_clients(w):
     equal({s["live"] for s in w.state()["state"]["services"].values()}, {True}, "live")
 
 
-@test(timeout=400)
+@test(timeout=400 + 4 * rounds(25))
 def many_clients_in_two_repositories(w):
     w.services(backend="", frontend="")
     other = w.base / "other"
@@ -113,7 +113,7 @@ def killer(w, until):
     return count
 
 
-@test(timeout=400)
+@test(timeout=400 + 4 * rounds(25))
 def two_clients_and_a_killer(w):
     w.services(backend="", frontend="--delay 0.02")
     ended = threading.Event()
