@@ -13,10 +13,12 @@ A test file looks like this, and is an executable of its own:
 
 Every test gets a fresh `World`: a throw-away repository, home and runtime root below one temporary directory, a block of ports
 that no other test uses, and an environment that points nowhere else. When the test returns, `stop-all` must succeed and leave
-nothing: no process, no port, no stray file. Whatever is left is ended by pid with its identity checked, also after a failure.
+nothing: no process, no port, no stray file. Whatever is left is ended by pid with its identity checked, also after a failure and
+when the run is interrupted.
 Waiting is always for something, with a deadline: there are no bare sleeps.
 """
 
+import contextlib
 import inspect
 import json
 import os
@@ -29,6 +31,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -171,6 +174,41 @@ def ancestors():
     return pids
 
 
+def processes_of(base, spared=()):
+    """Every process that belongs to a directory: by environment, working directory or command line."""
+    base, own, found = str(base), ancestors(), []
+    for pid in all_pids():
+        if pid in own or pid in spared:
+            continue
+        p = Proc(pid)
+        if not p.exists or p.state in "ZX":
+            continue
+        # Whatever was started from a world carries its directory in the environment (HOME and more of them).
+        if (
+            base.encode() in read_bytes(f"/proc/{pid}/environ")
+            or (p.cwd() + "/").startswith(base + "/")
+            or any(base in a for a in p.argv)
+        ):
+            found.append(p)
+    return found
+
+
+def end_processes(base):
+    """Ends them by force, until there are none. Returns what had to be ended."""
+    ended, deadline = [], time.monotonic() + 10 * PATIENCE
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:
+        left = processes_of(base)
+        # One that was forked during the look may have been missed.
+        quiet = 0 if left else quiet + 1
+        for p in left:
+            ended.append(repr(p))
+            p.signal(signal.SIGKILL)
+        if left:
+            select.select([], [], [], 0.01)
+    return ended
+
+
 def listening_ports():
     """{port: [inode, …]} of every listening TCP socket."""
     found = {}
@@ -253,6 +291,9 @@ KEPT = [
 ]
 
 
+WORLDS = []  # those that are open
+
+
 class World:
     def __init__(self, name):
         self.base = Path(tempfile.mkdtemp(prefix="e2e-", dir=os.environ.get("TMPDIR"))).resolve()
@@ -280,10 +321,14 @@ class World:
         for name in ("ENVCTL_LUA_DIR", "ENVCTL_FAULT"):
             if name in os.environ:
                 self.env[name] = os.environ[name]
+        self.spawning = threading.RLock()
+        self.closed = False
+        self.endings = []  # what else has to be undone, in any case and perhaps twice: functions, called in reverse
         self.started = []  # processes of the test itself
         self.decoys = []  # processes that must survive everything; never counted as leaks
         self.check_leaks = True
         self.allow_left = []  # more patterns like KEPT
+        WORLDS.append(self)
         subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "-q", str(self.repo)], env=self.env, check=True)
 
     # Preparing
@@ -347,8 +392,10 @@ class World:
         options.setdefault("env", self.env)
         options.setdefault("cwd", self.repo)
         options.setdefault("stdin", subprocess.DEVNULL)
-        p = subprocess.Popen([str(a) for a in argv], **options)
-        self.started.append(p)
+        with self.spawning:
+            check(not self.closed, "the test has ended: nothing is started any more")
+            p = subprocess.Popen([str(a) for a in argv], **options)
+            self.started.append(p)
         return p
 
     def run(self, *argv, timeout=60, rc=None, env=None, cwd=None, stdin=None, **options):
@@ -430,23 +477,8 @@ class World:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
     def processes(self):
-        """Every process that belongs to this world: by environment, working directory or command line."""
-        base, own, mine = str(self.base), ancestors(), []
-        spared = {p.pid for p in self.started} | {p.pid for p in self.decoys}
-        for pid in all_pids():
-            if pid in own or pid in spared:
-                continue
-            p = Proc(pid)
-            if not p.exists or p.state in "ZX":
-                continue
-            # Whatever was started from here carries the directory in its environment (HOME and more of them).
-            if (
-                base.encode() in read_bytes(f"/proc/{pid}/environ")
-                or (p.cwd() + "/").startswith(base + "/")
-                or any(base in a for a in p.argv)
-            ):
-                mine.append(p)
-        return mine
+        """Every process that belongs to this world."""
+        return processes_of(self.base, {p.pid for p in self.started} | {p.pid for p in self.decoys})
 
     def keepers(self):
         return [p for p in self.processes() if "__keeper" in p.argv]
@@ -534,21 +566,17 @@ class World:
 
     def close(self):
         """Ends and removes everything, whatever happened before. Returns what had to be ended by force."""
-        ended = []
+        with self.spawning:  # threads of the test may still be at work
+            self.closed = True
         for p in self.started + self.decoys:
             if p.poll() is None:
                 p.kill()
                 p.wait()
-        deadline = time.monotonic() + 10
         self.started, self.decoys = [], []
-        while time.monotonic() < deadline:
-            left = self.processes()
-            if not left:
-                break
-            for p in left:
-                ended.append(repr(p))
-                p.signal(signal.SIGKILL)
-            select.select([], [], [], 0.01)
+        ended = end_processes(self.base)
+        for undo in reversed(self.endings):
+            with contextlib.suppress(Exception):
+                undo()
         for path in self.cgroups():
             try:
                 for leaf in os.listdir(path):
@@ -562,6 +590,7 @@ class World:
         else:
             print(f"# kept {self.base}")
         self.lock.close()
+        WORLDS.remove(self)
         return ended
 
 
@@ -582,6 +611,21 @@ def test(fn=None, *, timeout=60):
 
 def on_alarm(_number, _frame):
     raise Failed("the whole test took too long")
+
+
+def on_interrupt(number, _frame):
+    """Somebody gives up on us. Everything is ended here and now, wherever the test is: it may have threads that wait for others, and
+    finally clauses that wait for them."""
+    for n in INTERRUPTS:
+        signal.signal(n, signal.SIG_IGN)
+    signal.alarm(0)
+    for world in WORLDS[:]:
+        world.close()
+    print(f"# interrupted by {signal.Signals(number).name}", flush=True)
+    os._exit(128 + number)
+
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_one(name, fn, timeout):
@@ -614,8 +658,8 @@ def main():
     wanted = sys.argv[1:]
     os.umask(0o022)
     passed = failed = skipped = 0
-    # So that the finally clauses above run when the suite's runner gives up on us.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for n in INTERRUPTS:
+        signal.signal(n, on_interrupt)
     for name, fn, timeout in TESTS:
         if wanted and name not in wanted:
             continue

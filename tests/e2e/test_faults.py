@@ -22,7 +22,7 @@ CLOCK = TOP / "tests/fixtures/preload/clock.c"
 
 
 @contextlib.contextmanager
-def mounted(what, where, *options):
+def mounted(w, what, where, *options):
     """A file system that only this test program and its children see."""
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         raise Skipped("mounting needs root")
@@ -30,16 +30,22 @@ def mounted(what, where, *options):
     where.mkdir(mode=0o700, exist_ok=True)
     if subprocess.run(["mount", *options, what, where], check=False).returncode != 0:
         raise Skipped(f"this machine does not mount {' '.join(options)}")
+
+    def unmount():
+        if os.path.ismount(where):
+            subprocess.run(["umount", "--lazy", where], check=True)
+
+    w.endings.append(unmount)
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", where], check=True)
+        unmount()
 
 
 @contextlib.contextmanager
 def small_disk(w, size):
     """A small tmpfs as the runtime root."""
-    with mounted("none", w.runtime, "-t", "tmpfs", "-o", f"mode=700,size={size}"):
+    with mounted(w, "none", w.runtime, "-t", "tmpfs", "-o", f"mode=700,size={size}"):
         yield
         w.stop_all()
         w.gone()
@@ -127,7 +133,7 @@ def disk_at_one_moment(image, copy):
 def after_the_cut(w, copy, acknowledged, what):
     """What a machine finds that starts with that disk: a state that is whole, and none older than what was acknowledged."""
     disk = w.base / "after"
-    with mounted(copy, disk, "-o", "loop"):
+    with mounted(w, copy, disk, "-o", "loop"):
         scope = disk / w.scope_dir().relative_to(w.runtime)
         try:
             json.loads((scope.parent / "ports.json").read_text(encoding="utf-8"))
@@ -155,7 +161,7 @@ def the_power_goes(w):
     between = 0
     for options in DISKS:
         subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "1024", image, "12M"], check=True, capture_output=True)
-        with mounted(image, w.runtime, "-o", f"loop,{options}"):
+        with mounted(w, image, w.runtime, "-o", f"loop,{options}"):
             w.start()
             longest = 0.3
             for n in range(rounds(50) // len(DISKS)):

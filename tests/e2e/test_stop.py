@@ -21,7 +21,7 @@ def decoys(w):
         )
     code = "import socket,sys,time; s=socket.create_server(('127.0.0.1',int(sys.argv[1]))); print(1,flush=True); time.sleep(600)"
     server = subprocess.Popen(
-        ["/usr/bin/python3", "-S", "-c", code, str(w.port + 55)],
+        ["/usr/bin/python3", "-S", "-c", code, str(w.port + 55), str(w.base)],  # the last one is for a sweep to find it
         env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
     )
     server.stdout.readline()
