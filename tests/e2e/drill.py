@@ -23,7 +23,7 @@ def settle(w):
         return all(of_a_record(p, known) for p in w.service_processes())
 
     try:
-        wait_for(settled, "things to settle", 5)
+        wait_for(settled, "things to settle")
     except Failed:
         pass  # what is wrong is told by the checks that follow
 

@@ -73,7 +73,7 @@ def contains(text, part, what):
     check(part in text, f"{what}: no {part!r} in:\n{text}")
 
 
-def wait_for(look, what, timeout=10.0):
+def wait_for(look, what, timeout=30.0):
     """Looks until the result is true, and returns it."""
     deadline = time.monotonic() + timeout * PATIENCE
     pause = 0.001
@@ -195,7 +195,7 @@ def processes_of(base, spared=()):
 
 def end_processes(base):
     """Ends them by force, until there are none. Returns what had to be ended."""
-    ended, deadline = [], time.monotonic() + 10 * PATIENCE
+    ended, deadline = [], time.monotonic() + 30 * PATIENCE
     quiet = 0
     while quiet < 2 and time.monotonic() < deadline:
         left = processes_of(base)
@@ -440,7 +440,7 @@ class World:
             result = self.envctl("stop-all", "--json", **options)
             return None if result.rc == 1 and '"busy"' in result.out else result
 
-        result = wait_for(attempt, "the keeper not to be busy", 40)
+        result = wait_for(attempt, "the keeper not to be busy", 90)
         equal(result.rc, 0, f"exit code of stop-all\n{result}")
         return result
 
@@ -487,7 +487,7 @@ class World:
         """The keeper's answer to a request without arguments, in its own protocol; None when no keeper answers."""
         try:
             with socket.socket(socket.AF_UNIX) as s:
-                s.settimeout(5 * PATIENCE)
+                s.settimeout(30 * PATIENCE)
                 s.connect(str(self.scope_dir() / "keeper.sock"))
                 s.sendall(b'{"envctl": 1, "version": "test"}\n' + json.dumps({"id": "t", "op": op}).encode() + b"\n")
                 with s.makefile(encoding="utf-8") as lines:
@@ -506,7 +506,7 @@ class World:
     def service_processes(self):
         return [p for p in self.processes() if "ENVCTL_SERVICE" in p.environ()]
 
-    def gone(self, timeout=10):
+    def gone(self, timeout=30):
         """Waits until nothing of this world runs or listens any more."""
         wait_for(lambda: not self.processes(), lambda: f"these to end: {self.processes()}", timeout)
         wait_for(lambda: not self.used_ports(), lambda: f"these ports to be free: {self.used_ports()}", timeout)
@@ -599,7 +599,7 @@ class World:
 TESTS = []
 
 
-def test(fn=None, *, timeout=60):
+def test(fn=None, *, timeout=180):
     """Registers a test. It is given a World; `timeout` seconds are for hangs."""
 
     def register(f):
@@ -634,7 +634,7 @@ def run_one(name, fn, timeout):
     world = World(name)
     try:
         fn(world)
-        signal.alarm(int(60 * PATIENCE))
+        signal.alarm(int(120 * PATIENCE))
         if world.check_leaks:
             world.assert_clean()
         report = world.sanitizer_reports()

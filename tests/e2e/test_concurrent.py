@@ -9,7 +9,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from drill import check_after_kill
+from drill import check_after_kill, of_a_record
 from lib import SEED, Proc, check, equal, main, rounds, test
 
 COMMANDS = [
@@ -73,7 +73,7 @@ def state_is_the_truth(w, *repos):
             up = service["status"] in ("ready", "running")
             equal((name, service["live"]), (name, up), f"{repo.name}: live, with status {service['status']}")
     for p in w.service_processes():
-        check(p.pid in known or p.ppid in known, f"{p} runs and is not recorded")
+        check(of_a_record(p, known), f"{p} runs and is not recorded")
     check(len(w.keepers()) <= len(repos), f"keepers: {w.keepers()}")
 
 

@@ -72,7 +72,7 @@ def many_starts_at_the_same_moment(w):
         equal(len(every), len(set(every)), f"round {n}: {sorted(every)}")
         no_port_twice(w, f"round {n}")
         for port in every:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30) as answer:
                 equal(answer.status, 200, f"port {port}")
         for path in w.runtime.glob("engine/repo-*/events.jsonl"):
             check('"service.failure"' not in path.read_text(encoding="utf-8"), f"round {n}: a failed bind in {path}")

@@ -22,7 +22,7 @@ def one_round(w, rng, victims, span):
     if "keeper" in victims:
         for keeper in w.keepers():
             keeper.signal(signal.SIGKILL)
-    client.wait(30 * PATIENCE)
+    client.wait(60 * PATIENCE)
     w.started.remove(client)
 
 

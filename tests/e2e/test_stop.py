@@ -30,7 +30,7 @@ def decoys(w):
     return found
 
 
-@test(timeout=120)
+@test
 def decoys_survive(w):
     w.services(backend="", frontend="")
     strangers = decoys(w)
@@ -48,7 +48,7 @@ def children_of_service(w, name):
     return [p for p in w.service_processes() if p.pid != leader]
 
 
-@test(timeout=90)
+@test
 def children_go_with_their_service(w):
     w.services(backend="--child plain --child setsid")
     w.start()
@@ -58,7 +58,7 @@ def children_go_with_their_service(w):
     equal(w.service_processes(), [], "processes left")
 
 
-@test(timeout=90)
+@test
 def children_of_a_dead_leader_are_found(w):
     w.services(backend="--child plain --child setsid")
     w.start()
@@ -70,7 +70,7 @@ def children_of_a_dead_leader_are_found(w):
     equal([p for p in children if p.alive], [], "children left")
 
 
-@test(timeout=90)
+@test
 def a_chain_of_short_lived_processes(w):
     track = w.base / "hops"
     w.services(backend=f"--child hop:{track}")
