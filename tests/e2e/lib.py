@@ -34,6 +34,7 @@ import tempfile
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -85,6 +86,13 @@ def wait_for(look, what, timeout=30.0):
             raise Failed(f"gave up waiting for {what}" if isinstance(what, str) else f"gave up waiting for {what()}")
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
+
+
+def at_once(jobs):
+    """Calls all of them side by side. Returns what they return; raises what the first of them raises when all are through."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        running = [pool.submit(job) for job in jobs]
+    return [r.result() for r in running]
 
 
 # --- processes -------------------------------------------------------------------------------------------------------

@@ -9,10 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import urllib.request
 
-from lib import BIN, SEED, Skipped, check, contains, equal, main, rounds, test, wait_for
+from lib import BIN, SEED, Skipped, at_once, check, contains, equal, main, rounds, test, wait_for
 
 
 def repositories(w, count):
@@ -25,14 +24,6 @@ def repositories(w, count):
         shutil.copytree(w.repo, copy)
         found.append(copy)
     return found
-
-
-def at_once(jobs):
-    threads = [threading.Thread(target=job) for job in jobs]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
 
 
 def reserved(w):
@@ -56,13 +47,8 @@ def many_starts_at_the_same_moment(w):
     repos = repositories(w, 32)
     first = None
     for n in range(rounds(2)):
-        results = {}
-
-        def start(repo):
-            results[repo] = w.envctl("start", "--headless", "--json", cwd=repo, timeout=120)
-
-        at_once([lambda r=r: start(r) for r in repos])
-        ports = {}
+        started = at_once([lambda r=r: w.envctl("start", "--headless", "--json", cwd=r, timeout=300) for r in repos])
+        results, ports = dict(zip(repos, started)), {}
         for repo, result in results.items():
             equal(result.rc, 0, f"round {n}: {result}")
             ports[repo] = {s["name"]: s["port"] for s in result.json()["services"]}

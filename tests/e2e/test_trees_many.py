@@ -5,11 +5,10 @@ import json
 import re
 import signal
 import subprocess
-import threading
 import urllib.request
 
 from deps import Data, components, configure, get
-from lib import BIN, PYTHON, SVC, check, contains, equal, main, test, wait_for
+from lib import BIN, PYTHON, SVC, at_once, check, contains, equal, main, test, wait_for
 from terminal import on_terminal
 
 
@@ -193,17 +192,11 @@ def each_started_by_somebody_else_at_the_same_moment(w):
     w.envctl("--headless", "--plan", "--count", "shop=8", rc=0)
     before = {s["name"]: s["port"] for s in w.start("--trees", "--all", "--json").json()["services"]}
     w.stop_all()
-    results = {}
 
     def start(n):
-        results[n] = w.envctl("start", "--headless", "--trees", "--project", f"web_shop-{n}", "--wait", "--json", timeout=120)
+        return w.envctl("start", "--headless", "--trees", "--project", f"web_shop-{n}", "--wait", "--json", timeout=120)
 
-    threads = [threading.Thread(target=start, args=(n,)) for n in range(1, 9)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    for n, result in results.items():
+    for n, result in enumerate(at_once([lambda n=n: start(n) for n in range(1, 9)]), 1):
         equal(result.rc, 0, f"web_shop-{n}: {result}")
     services = w.saved_state()["services"]
     equal({name: s["actual_port"] for name, s in services.items()}, before, "all of them, with the ports that they had")

@@ -9,11 +9,10 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 
-from lib import BIN, SEED, Proc, all_pids, check, equal, main, rounds, test, wait_for
+from lib import BIN, SEED, Proc, all_pids, at_once, check, equal, main, rounds, test, wait_for
 
 
 def prepare(w, files=300):
@@ -185,17 +184,12 @@ def the_git_of_a_killed_recover_is_waited_for(w):
 def many_at_once(w):
     """Several envctl that make worktrees of one repository at the same time: each gets its own."""
     prepare(w, 50)
-    count = rounds(8)
-    results = []
+    count = 8
 
     def one(n):
-        results.append(w.envctl("start", "--headless", "--setup-worktrees", f"f{n % 2}", "1", "--json"))
+        return w.envctl("start", "--headless", "--setup-worktrees", f"f{n % 2}", "1", "--json", timeout=120)
 
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    results = at_once([lambda n=n: one(n) for n in range(count)])
     for r in results:
         equal(r.rc, 0, str(r))
     made = [c["project"] for r in results for c in r.json()["created"]]
