@@ -162,7 +162,7 @@ TEETH = [
     (
         "one table of ports for all repositories",
         "test_ports_shared",
-        ["many_starts_at_the_same_moment"],
+        ["overtaken_between_plan_and_start"],
         None,
         [("state/ports_table.lua", "        if w then\n", "        if false then\n")],
     ),

@@ -68,6 +68,27 @@ def many_starts_at_the_same_moment(w):
         stop(w, repos)
 
 
+@test
+def overtaken_between_plan_and_start(w):
+    """Another repository reserves the planned ports meanwhile, and is not even on them any more: its reservation counts."""
+    repo, other = repositories(w, 2)
+    (repo / ".envctl.lua").write_text(f"""return {{ envctl = 1, on = {{ before_start = function(ev, host)
+  host.run {{ "sh", "-c", "touch {w.base}/planned; while ! test -e {w.base}/go; do sleep 0.01; done" }}
+end }} }}""", encoding="utf-8")
+    w.envctl("script", "trust", cwd=repo, rc=0)
+    slow = w.spawn(BIN, "start", "--headless", "--json", cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for((w.base / "planned").exists, "the plan")
+    w.envctl("start", "--headless", cwd=other, rc=0)
+    w.envctl("stop-all", cwd=other, rc=0)
+    (w.base / "go").touch()
+    out, told = (text.decode() for text in slow.communicate(timeout=120))
+    equal(slow.returncode, 0, f"exit code of {out} {told}")
+    no_port_twice(w, "two repositories")
+    equal({s["port"] for s in json.loads(out)["services"]}, {w.port + 1, w.port + 51}, "the next slot")
+    contains(told, f"port {w.port} of Main/backend is reserved for Main/backend of {other}", "why")
+    stop(w, [repo])
+
+
 @test(timeout=300)
 def two_repositories_and_kills(w):
     """R25: whatever is killed in the middle of it, two repositories never meet on a port, and nothing of them is left behind."""
