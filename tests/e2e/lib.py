@@ -63,7 +63,7 @@ class Failed(Exception):
 
 def check(condition, message):
     if not condition:
-        raise Failed(message)
+        raise Failed(message if isinstance(message, str) else message())
 
 
 def equal(got, wanted, what):
