@@ -33,12 +33,17 @@ export CCACHE_DIR=${CCACHE_DIR:-$top/build/ccache}
 
 suite_pid=
 
-# Ends the suite that still runs (a process group of its own; its tests clean up after themselves on SIGTERM), then the sandbox.
+# Ends the suite that still runs (a process group of its own; its tests clean up after themselves on SIGTERM), what it did not get
+# to end itself, then the sandbox.
 clean_up() {
-  trap - EXIT INT TERM
+  trap - EXIT
+  trap '' INT TERM
   if [ -n "$suite_pid" ]; then
     kill -- "-$suite_pid" 2>/dev/null
     wait "$suite_pid" 2>/dev/null
+  fi
+  if command -v python3 >/dev/null; then
+    python3 tests/e2e/sweep.py "$work"
   fi
   if [ -n "${ENVCTL_TEST_KEEP:-}" ]; then
     echo "kept $work"

@@ -8,10 +8,14 @@
 
 #include "envctl/err.h"
 
-/// One listening TCP socket.
+/// States of TCP sockets, as the kernel counts them.
+enum { EC_TCP_ESTABLISHED = 1, EC_TCP_TIME_WAIT = 6, EC_TCP_CLOSE = 7, EC_TCP_LISTEN = 10 };
+
+/// One TCP socket, as a rule a listening one.
 typedef struct ec_listener {
     uint16_t port;
     bool v6;
+    uint8_t state;
     char addr[46];
     uint64_t inode;
     uint32_t uid;
@@ -21,11 +25,16 @@ typedef struct ec_listener {
 /// freed with free(). False only when neither works.
 bool ec_port_listeners(ec_listener **list, size_t *count, ec_err *err);
 
+/// Every socket whose local port this is, whatever its state: for messages about a port that nobody listens on and that
+/// is in use all the same. `*list` is to be freed with free(). False where sock_diag is refused.
+bool ec_port_sockets(ec_listener **list, size_t *count, uint16_t port);
+
 /// Parses /proc/net/tcp or tcp6 text and appends its listening sockets. Pure but for the allocation.
 void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, size_t size, bool v6);
 
-/// Whether a server could listen now: bind and listen, with SO_REUSEADDR, on loopback and wildcard of both families in
-/// turn. Errors: EADDRINUSE, EACCES.
+/// Whether a server could listen now: bind, with SO_REUSEADDR, on loopback and wildcard of both families in turn. It
+/// disturbs nobody who does the same. Errors: EADDRINUSE, EACCES; all others say that the look itself failed (EMFILE
+/// …).
 bool ec_port_check(uint16_t port, ec_err *err);
 
 /// Sockets that hold a port without listening (see port.lua). -1 where a family is missing.

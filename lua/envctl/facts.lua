@@ -553,6 +553,9 @@ local function probe_of(availability)
   end
 end
 
+-- What a port that cannot be had is refused with.
+local TAKEN = { EADDRINUSE = true, EACCES = true }
+
 -- One look at the ports that would be used. True when one of them is taken, which changes the plan.
 local function look(facts, assigned, checked, own, probe)
   local found = false
@@ -560,8 +563,10 @@ local function look(facts, assigned, checked, own, probe)
     for _, number in pairs(result.ports) do
       if not checked[number] and not own[number] then
         checked[number] = true
-        local free, _, code = probe(number)
+        local free, message, code = probe(number)
         if not free then
+          -- Any other failure is one of the look, and no reason to move.
+          require('envctl.err').check(TAKEN[code or 'EADDRINUSE'], message, code)
           facts.busy[number] = {}
           found = true
           for below = 1, code == 'EACCES' and LAST_PRIVILEGED or 0 do
@@ -583,29 +588,43 @@ local function add_listeners(facts, own)
   end
 end
 
-local function name_holder(facts, number, holder)
-  if holder.kind == 'busy' and not holder.denied then
-    local known = require('envctl.host.procfs').holder(number)
-    if known then
-      facts.busy[number] = { pid = known.pid, command = known.command }
-    end
+-- What the kernel says about the sockets on a port that no process is seen to have.
+local function unseen_holder(number)
+  local found = {}
+  for _, s in ipairs(require('envctl.host.port').sockets(number)) do
+    found[s.state] = s
   end
+  local socket = found.listen or found.bound or found.connection
+  return socket and socket.inode ~= 0 and { uid = socket.uid } or found['time-wait'] and { lingers = true } or nil
 end
 
--- Who holds what is in the way is only looked up for what will be said.
+-- Names who is in the way. True when nobody is any more: what held the port for a moment is no reason to move.
+local function name_holder(facts, number, holder)
+  if holder.kind ~= 'busy' or holder.denied then
+    return false
+  end
+  local known = require('envctl.host.procfs').holder(number) or unseen_holder(number)
+  local gone = not known and probe_of(facts.config.availability)(number) == true
+  facts.busy[number] = not gone and (known or {}) or nil
+  return gone
+end
+
+-- Who holds what is in the way is only looked up for what will be said. True when something turned out not to be in the way.
 local function name_holders(facts, assigned)
+  local gone = false
   for _, result in pairs(assigned) do
     local first = result.moved and result.moved.conflicts[1]
     if first then
-      name_holder(facts, first.port, first.holder)
+      gone = name_holder(facts, first.port, first.holder) or gone
     end
     for _, p in ipairs(result.problems) do
       local conflict = p.code == 'port_taken' and p or p.conflicts and p.conflicts[1]
       if conflict then
-        name_holder(facts, conflict.port, conflict.holder)
+        gone = name_holder(facts, conflict.port, conflict.holder) or gone
       end
     end
   end
+  return gone
 end
 
 --- Looks at the ports that would be used until the plan stands on free ones. Fills facts.busy.
@@ -614,20 +633,19 @@ end
 ---@param planner envctl.plan.Planner? in place of the bundled one
 function M.settle_ports(facts, decide, planner)
   local plan = require 'envctl.plan'
-  local checked, own = {}, own_ports(facts)
+  local looks, listed, checked, own = facts.config.availability ~= 'lock_only', false, {}, own_ports(facts)
+  local probe = looks and probe_of(facts.config.availability)
   local assigned = plan.ports(facts, decide, planner)
-  if facts.config.availability ~= 'lock_only' then
-    local listed, probe = false, probe_of(facts.config.availability)
-    for _ = 1, MAX_SETTLE_ROUNDS do
-      if not look(facts, assigned, checked, own, probe) then
-        break
-      end
+  for _ = 1, MAX_SETTLE_ROUNDS do
+    if looks and look(facts, assigned, checked, own, probe) then
       if not listed then
         listed = true
         add_listeners(facts, own)
       end
-      assigned = plan.ports(facts, decide, planner)
+    elseif not name_holders(facts, assigned) then
+      return
     end
+    assigned = plan.ports(facts, decide, planner)
   end
   name_holders(facts, assigned)
 end

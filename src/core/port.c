@@ -17,8 +17,6 @@
 #include "envctl/buf.h"
 #include "envctl/mem.h"
 
-enum { TCP_STATE_LISTEN = 10 };
-
 static void add_listener(ec_listener **list, size_t *count, const ec_listener *l)
 {
     if ((*count & (*count - 1)) == 0)
@@ -30,13 +28,15 @@ static void add_diag(ec_listener **list, size_t *count, const struct inet_diag_m
 {
     ec_listener l = {.port = ntohs(m->id.idiag_sport),
                      .v6 = m->idiag_family == AF_INET6,
+                     .state = m->idiag_state,
                      .inode = m->idiag_inode,
                      .uid = m->idiag_uid};
     inet_ntop(m->idiag_family, m->id.idiag_src, l.addr, sizeof l.addr);
     add_listener(list, count, &l);
 }
 
-static bool dump_family(int fd, int family, ec_listener **list, size_t *count)
+// `port` 0: of all of them.
+static bool dump_family(int fd, int family, uint32_t states, uint16_t port, ec_listener **list, size_t *count)
 {
     struct {
         struct nlmsghdr h;
@@ -45,7 +45,10 @@ static bool dump_family(int fd, int family, ec_listener **list, size_t *count)
         .h = {.nlmsg_len = sizeof request,
               .nlmsg_type = SOCK_DIAG_BY_FAMILY,
               .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-        .r = {.sdiag_family = (uint8_t)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_STATE_LISTEN},
+        .r = {.sdiag_family = (uint8_t)family,
+              .sdiag_protocol = IPPROTO_TCP,
+              .idiag_states = states,
+              .id.idiag_sport = htons(port)},
     };
     if (send(fd, &request, sizeof request, 0) != (ssize_t)sizeof request)
         return false;
@@ -62,20 +65,23 @@ static bool dump_family(int fd, int family, ec_listener **list, size_t *count)
                 return true;
             if (h->nlmsg_type == NLMSG_ERROR)
                 return false;
-            add_diag(list, count, NLMSG_DATA(h));
+            const struct inet_diag_msg *m = NLMSG_DATA(h);
+            // The kernel does not apply the filter to all kinds.
+            if (port == 0 || ntohs(m->id.idiag_sport) == port)
+                add_diag(list, count, m);
         }
     }
 }
 
-static bool dump(ec_listener **list, size_t *count)
+static bool dump(uint32_t states, uint16_t port, ec_listener **list, size_t *count)
 {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (fd < 0)
         return false;
-    bool ok = dump_family(fd, AF_INET, list, count);
+    bool ok = dump_family(fd, AF_INET, states, port, list, count);
     // A kernel without IPv6 answers with an error; its dump is then empty.
     if (ok)
-        dump_family(fd, AF_INET6, list, count);
+        dump_family(fd, AF_INET6, states, port, list, count);
     close(fd);
     return ok;
 }
@@ -115,7 +121,7 @@ static bool parse_line(ec_listener *l, char *line)
     }
     l->uid = (uint32_t)strtoul(words[WORD_UID], NULL, 10);
     l->inode = strtoull(words[WORD_INODE], NULL, 10);
-    return strtoul(words[WORD_STATE], NULL, 16) == TCP_STATE_LISTEN && parse_local(l, words[WORD_LOCAL]);
+    return strtoul(words[WORD_STATE], NULL, 16) == EC_TCP_LISTEN && parse_local(l, words[WORD_LOCAL]);
 }
 
 void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, size_t size, bool v6)
@@ -127,7 +133,7 @@ void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, siz
         size_t copied = n < sizeof line ? n : sizeof line - 1;
         memcpy(line, text + i, copied);
         line[copied] = '\0';
-        ec_listener l = {.v6 = v6};
+        ec_listener l = {.v6 = v6, .state = EC_TCP_LISTEN};
         if (parse_line(&l, line))
             add_listener(list, count, &l);
         i += n + 1;
@@ -153,7 +159,7 @@ bool ec_port_listeners(ec_listener **list, size_t *count, ec_err *err)
 {
     *list = NULL;
     *count = 0;
-    if (dump(list, count))
+    if (dump(1u << EC_TCP_LISTEN, 0, list, count))
         return true;
     *count = 0;
     free(*list);
@@ -163,8 +169,21 @@ bool ec_port_listeners(ec_listener **list, size_t *count, ec_err *err)
     return ok || ec_err_set(err, "ENOSYS", "listening ports: neither sock_diag nor /proc/net/tcp can be read");
 }
 
-// A bound (and with `backlog` > 0 listening) socket, or -1 with errno.
-static int bound_socket(int family, bool any, uint16_t port, int backlog)
+bool ec_port_sockets(ec_listener **list, size_t *count, uint16_t port)
+{
+    *list = NULL;
+    *count = 0;
+    // Every state, also the newest: sockets that are only bound are listed by kernels since 6.8.
+    if (dump(UINT32_MAX, port, list, count))
+        return true;
+    free(*list);
+    *list = NULL;
+    *count = 0;
+    return false;
+}
+
+// A bound socket, or -1 with errno.
+static int bound_socket(int family, bool any, uint16_t port)
 {
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -186,7 +205,7 @@ static int bound_socket(int family, bool any, uint16_t port, int backlog)
         a.v6.sin6_addr = any ? in6addr_any : in6addr_loopback;
         size = sizeof a.v6;
     }
-    if (bind(fd, &a.sa, size) != 0 || (backlog > 0 && listen(fd, backlog) != 0)) {
+    if (bind(fd, &a.sa, size) != 0) {
         int why = errno;
         close(fd);
         errno = why;
@@ -211,7 +230,11 @@ bool ec_port_check(uint16_t port, ec_err *err)
                  {AF_INET6, false, "[::1]"},
                  {AF_INET6, true, "[::]"}};
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
-        int fd = bound_socket(tries[i].family, tries[i].any, port, 1);
+        // Bound is enough: what listens, and what is bound without SO_REUSEADDR, refuses it. A socket that listened
+        // would be in the way itself: of others that look, of a service that starts just now, and even of the next try
+        // here, for the close of a descriptor that somebody reads in /proc at that moment takes effect only when the
+        // reader is done.
+        int fd = bound_socket(tries[i].family, tries[i].any, port);
         if (fd >= 0)
             close(fd);
         else if (!missing_family(errno))
@@ -223,10 +246,10 @@ bool ec_port_check(uint16_t port, ec_err *err)
 bool ec_port_hold_take(ec_port_hold *hold, uint16_t port, ec_err *err)
 {
     hold->fd6 = -1;
-    hold->fd4 = bound_socket(AF_INET, false, port, 0);
+    hold->fd4 = bound_socket(AF_INET, false, port);
     if (hold->fd4 < 0)
         return ec_err_errno(err, errno, "hold 127.0.0.1:%u", port);
-    hold->fd6 = bound_socket(AF_INET6, false, port, 0);
+    hold->fd6 = bound_socket(AF_INET6, false, port);
     if (hold->fd6 < 0 && !missing_family(errno)) {
         int why = errno;
         ec_port_hold_release(hold);

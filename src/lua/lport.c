@@ -15,6 +15,38 @@ static uint16_t check_port(lua_State *L, int arg)
     return (uint16_t)n;
 }
 
+static void push_socket(lua_State *L, const ec_listener *s)
+{
+    lua_createtable(L, 0, 5);
+    lua_pushstring(L, s->addr);
+    lua_setfield(L, -2, "addr");
+    lua_pushstring(L, s->v6 ? "inet6" : "inet");
+    lua_setfield(L, -2, "family");
+    lua_pushinteger(L, (lua_Integer)s->inode);
+    lua_setfield(L, -2, "inode");
+    lua_pushinteger(L, s->uid);
+    lua_setfield(L, -2, "uid");
+}
+
+static int l_sockets(lua_State *L)
+{
+    ec_listener *list = NULL;
+    size_t count = 0;
+    ec_port_sockets(&list, &count, check_port(L, 1));
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        push_socket(L, &list[i]);
+        lua_pushstring(L, list[i].state == EC_TCP_LISTEN      ? "listen"
+                          : list[i].state == EC_TCP_TIME_WAIT ? "time-wait"
+                          : list[i].state == EC_TCP_CLOSE     ? "bound"
+                                                              : "connection");
+        lua_setfield(L, -2, "state");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    free(list);
+    return 1;
+}
+
 static int l_listeners(lua_State *L)
 {
     ec_listener *list = NULL;
@@ -30,15 +62,7 @@ static int l_listeners(lua_State *L)
             lua_pushvalue(L, -1);
             lua_rawseti(L, -3, list[i].port);
         }
-        lua_createtable(L, 0, 4);
-        lua_pushstring(L, list[i].addr);
-        lua_setfield(L, -2, "addr");
-        lua_pushstring(L, list[i].v6 ? "inet6" : "inet");
-        lua_setfield(L, -2, "family");
-        lua_pushinteger(L, (lua_Integer)list[i].inode);
-        lua_setfield(L, -2, "inode");
-        lua_pushinteger(L, list[i].uid);
-        lua_setfield(L, -2, "uid");
+        push_socket(L, &list[i]);
         lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
         lua_pop(L, 1);
     }
@@ -99,6 +123,7 @@ int luaopen_envctl_host_port(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"close", l_release}, {"is_closed", l_is_closed}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"listeners", l_listeners},
+                                         {"sockets", l_sockets},
                                          {"check", l_check},
                                          {"hold", l_hold},
                                          {"ephemeral_range", l_ephemeral_range},

@@ -344,6 +344,7 @@ static void push_command(lua_State *L, pid_t pid)
     eb_free(&b);
 }
 
+// Who listens; where nobody does, who has any socket on it: one that is bound, or a connection that goes out from it.
 static int l_holder(lua_State *L)
 {
     lua_Integer port = luaL_checkinteger(L, 1);
@@ -351,6 +352,12 @@ static int l_holder(lua_State *L)
     ec_listener *all = NULL;
     search s = {.port = (uint16_t)port};
     if (ec_port_listeners(&all, &s.count, NULL)) {
+        s.all = all;
+        ec_procfs_each(search_pid, &s);
+    }
+    free(all);
+    all = NULL;
+    if (!s.hit && ec_port_sockets(&all, &s.count, s.port)) {
         s.all = all;
         ec_procfs_each(search_pid, &s);
     }

@@ -186,7 +186,10 @@ static void test_holder_matrix(void **state)
         good += verdict(r->name, port, r->listener, r->free);
         if (fd >= 0)
             close(fd);
-        assert_true(verdict(r->name, port, false, true)); // and afterwards it is free
+        // And afterwards it is free, once nobody reads in /proc any more what the descriptor led to.
+        for (int n = 0; n < DEADLINE_MS && !ec_port_check(port, NULL); n++)
+            usleep(1000);
+        assert_true(verdict(r->name, port, false, true));
     }
     uint16_t port = free_port();
     leave_time_wait(port);

@@ -20,6 +20,7 @@ class Data:
         self.w = w
         self.path = Path(tempfile.mkdtemp(prefix="e2e-data-"))
         self.path.chmod(0o711)
+        w.endings.append(self.remove)
         w.env["ENVCTL_DATA_DIR"] = str(self.path)
         w.env["PATH"] += ":/usr/sbin:/sbin"
 
@@ -28,6 +29,9 @@ class Data:
 
     def __exit__(self, *exc):
         self.w.envctl("stop-all")
+        self.remove()
+
+    def remove(self):
         shutil.rmtree(self.path, ignore_errors=True)
 
     def passwords(self):

@@ -162,6 +162,9 @@ class Daemon:
             Proc(p).signal(signal.SIGKILL)
 
     def close(self):
+        """Ends everything; once more is nothing."""
+        if not self.top.is_dir():
+            return
         if self.process and self.process.poll() is not None:
             with contextlib.suppress(Skipped, Failed):
                 self.start()
@@ -190,6 +193,7 @@ def daemon(w, *options):
     if not shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
         raise Skipped("no containers can run here (there is no dockerd)")
     docker = Daemon(Path(tempfile.mkdtemp(prefix="e2e-dockerd-")), options)
+    w.endings.append(docker.close)
     try:
         docker.prepare()
         docker.start()

@@ -13,10 +13,12 @@ A test file looks like this, and is an executable of its own:
 
 Every test gets a fresh `World`: a throw-away repository, home and runtime root below one temporary directory, a block of ports
 that no other test uses, and an environment that points nowhere else. When the test returns, `stop-all` must succeed and leave
-nothing: no process, no port, no stray file. Whatever is left is ended by pid with its identity checked, also after a failure.
+nothing: no process, no port, no stray file. Whatever is left is ended by pid with its identity checked, also after a failure and
+when the run is interrupted.
 Waiting is always for something, with a deadline: there are no bare sleeps.
 """
 
+import contextlib
 import inspect
 import json
 import os
@@ -29,8 +31,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -59,7 +63,7 @@ class Failed(Exception):
 
 def check(condition, message):
     if not condition:
-        raise Failed(message)
+        raise Failed(message if isinstance(message, str) else message())
 
 
 def equal(got, wanted, what):
@@ -70,7 +74,7 @@ def contains(text, part, what):
     check(part in text, f"{what}: no {part!r} in:\n{text}")
 
 
-def wait_for(look, what, timeout=10.0):
+def wait_for(look, what, timeout=30.0):
     """Looks until the result is true, and returns it."""
     deadline = time.monotonic() + timeout * PATIENCE
     pause = 0.001
@@ -82,6 +86,13 @@ def wait_for(look, what, timeout=10.0):
             raise Failed(f"gave up waiting for {what}" if isinstance(what, str) else f"gave up waiting for {what()}")
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
+
+
+def at_once(jobs):
+    """Calls all of them side by side. Returns what they return; raises what the first of them raises when all are through."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        running = [pool.submit(job) for job in jobs]
+    return [r.result() for r in running]
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -105,6 +116,7 @@ class Proc:
         self.exists = len(fields) > 19
         self.state = fields[0].decode() if self.exists else "gone"
         self.ppid = int(fields[1]) if self.exists else 0
+        self.session = int(fields[3]) if self.exists else 0
         self.start = int(fields[19]) if self.exists else 0
         self.comm = stat[stat.find(b"(") + 1 : stat.rfind(b")")].decode(errors="replace")
         self.argv = [a.decode(errors="replace") for a in read_bytes(f"/proc/{pid}/cmdline").split(b"\0")[:-1]]
@@ -168,6 +180,41 @@ def ancestors():
         pids.add(pid)
         pid = Proc(pid).ppid
     return pids
+
+
+def processes_of(base, spared=()):
+    """Every process that belongs to a directory: by environment, working directory or command line."""
+    base, own, found = str(base), ancestors(), []
+    for pid in all_pids():
+        if pid in own or pid in spared:
+            continue
+        p = Proc(pid)
+        if not p.exists or p.state in "ZX":
+            continue
+        # Whatever was started from a world carries its directory in the environment (HOME and more of them).
+        if (
+            base.encode() in read_bytes(f"/proc/{pid}/environ")
+            or (p.cwd() + "/").startswith(base + "/")
+            or any(base in a for a in p.argv)
+        ):
+            found.append(p)
+    return found
+
+
+def end_processes(base):
+    """Ends them by force, until there are none. Returns what had to be ended."""
+    ended, deadline = [], time.monotonic() + 30 * PATIENCE
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:
+        left = processes_of(base)
+        # One that was forked during the look may have been missed.
+        quiet = 0 if left else quiet + 1
+        for p in left:
+            ended.append(repr(p))
+            p.signal(signal.SIGKILL)
+        if left:
+            select.select([], [], [], 0.01)
+    return ended
 
 
 def listening_ports():
@@ -253,6 +300,9 @@ KEPT = [
 ]
 
 
+WORLDS = []  # those that are open
+
+
 class World:
     def __init__(self, name):
         self.base = Path(tempfile.mkdtemp(prefix="e2e-", dir=os.environ.get("TMPDIR"))).resolve()
@@ -280,10 +330,14 @@ class World:
         for name in ("ENVCTL_LUA_DIR", "ENVCTL_FAULT"):
             if name in os.environ:
                 self.env[name] = os.environ[name]
+        self.spawning = threading.RLock()
+        self.closed = False
+        self.endings = []  # what else has to be undone, in any case and perhaps twice: functions, called in reverse
         self.started = []  # processes of the test itself
         self.decoys = []  # processes that must survive everything; never counted as leaks
         self.check_leaks = True
         self.allow_left = []  # more patterns like KEPT
+        WORLDS.append(self)
         subprocess.run(["git", "-c", "init.defaultBranch=main", "init", "-q", str(self.repo)], env=self.env, check=True)
 
     # Preparing
@@ -347,8 +401,10 @@ class World:
         options.setdefault("env", self.env)
         options.setdefault("cwd", self.repo)
         options.setdefault("stdin", subprocess.DEVNULL)
-        p = subprocess.Popen([str(a) for a in argv], **options)
-        self.started.append(p)
+        with self.spawning:
+            check(not self.closed, "the test has ended: nothing is started any more")
+            p = subprocess.Popen([str(a) for a in argv], **options)
+            self.started.append(p)
         return p
 
     def run(self, *argv, timeout=60, rc=None, env=None, cwd=None, stdin=None, **options):
@@ -393,7 +449,7 @@ class World:
             result = self.envctl("stop-all", "--json", **options)
             return None if result.rc == 1 and '"busy"' in result.out else result
 
-        result = wait_for(attempt, "the keeper not to be busy", 40)
+        result = wait_for(attempt, "the keeper not to be busy", 90)
         equal(result.rc, 0, f"exit code of stop-all\n{result}")
         return result
 
@@ -430,23 +486,8 @@ class World:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
     def processes(self):
-        """Every process that belongs to this world: by environment, working directory or command line."""
-        base, own, mine = str(self.base), ancestors(), []
-        spared = {p.pid for p in self.started} | {p.pid for p in self.decoys}
-        for pid in all_pids():
-            if pid in own or pid in spared:
-                continue
-            p = Proc(pid)
-            if not p.exists or p.state in "ZX":
-                continue
-            # Whatever was started from here carries the directory in its environment (HOME and more of them).
-            if (
-                base.encode() in read_bytes(f"/proc/{pid}/environ")
-                or (p.cwd() + "/").startswith(base + "/")
-                or any(base in a for a in p.argv)
-            ):
-                mine.append(p)
-        return mine
+        """Every process that belongs to this world."""
+        return processes_of(self.base, {p.pid for p in self.started} | {p.pid for p in self.decoys})
 
     def keepers(self):
         return [p for p in self.processes() if "__keeper" in p.argv]
@@ -455,7 +496,7 @@ class World:
         """The keeper's answer to a request without arguments, in its own protocol; None when no keeper answers."""
         try:
             with socket.socket(socket.AF_UNIX) as s:
-                s.settimeout(5 * PATIENCE)
+                s.settimeout(30 * PATIENCE)
                 s.connect(str(self.scope_dir() / "keeper.sock"))
                 s.sendall(b'{"envctl": 1, "version": "test"}\n' + json.dumps({"id": "t", "op": op}).encode() + b"\n")
                 with s.makefile(encoding="utf-8") as lines:
@@ -474,7 +515,7 @@ class World:
     def service_processes(self):
         return [p for p in self.processes() if "ENVCTL_SERVICE" in p.environ()]
 
-    def gone(self, timeout=10):
+    def gone(self, timeout=30):
         """Waits until nothing of this world runs or listens any more."""
         wait_for(lambda: not self.processes(), lambda: f"these to end: {self.processes()}", timeout)
         wait_for(lambda: not self.used_ports(), lambda: f"these ports to be free: {self.used_ports()}", timeout)
@@ -534,21 +575,17 @@ class World:
 
     def close(self):
         """Ends and removes everything, whatever happened before. Returns what had to be ended by force."""
-        ended = []
+        with self.spawning:  # threads of the test may still be at work
+            self.closed = True
         for p in self.started + self.decoys:
             if p.poll() is None:
                 p.kill()
                 p.wait()
-        deadline = time.monotonic() + 10
         self.started, self.decoys = [], []
-        while time.monotonic() < deadline:
-            left = self.processes()
-            if not left:
-                break
-            for p in left:
-                ended.append(repr(p))
-                p.signal(signal.SIGKILL)
-            select.select([], [], [], 0.01)
+        ended = end_processes(self.base)
+        for undo in reversed(self.endings):
+            with contextlib.suppress(Exception):
+                undo()
         for path in self.cgroups():
             try:
                 for leaf in os.listdir(path):
@@ -562,6 +599,7 @@ class World:
         else:
             print(f"# kept {self.base}")
         self.lock.close()
+        WORLDS.remove(self)
         return ended
 
 
@@ -587,7 +625,7 @@ def stranger(w, port, host="127.0.0.1"):
 TESTS = []
 
 
-def test(fn=None, *, timeout=60):
+def test(fn=None, *, timeout=180):
     """Registers a test. It is given a World; `timeout` seconds are for hangs."""
 
     def register(f):
@@ -601,13 +639,28 @@ def on_alarm(_number, _frame):
     raise Failed("the whole test took too long")
 
 
+def on_interrupt(number, _frame):
+    """Somebody gives up on us. Everything is ended here and now, wherever the test is: it may have threads that wait for others, and
+    finally clauses that wait for them."""
+    for n in INTERRUPTS:
+        signal.signal(n, signal.SIG_IGN)
+    signal.alarm(0)
+    for world in WORLDS[:]:
+        world.close()
+    print(f"# interrupted by {signal.Signals(number).name}", flush=True)
+    os._exit(128 + number)
+
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def run_one(name, fn, timeout):
     signal.signal(signal.SIGALRM, on_alarm)
     signal.alarm(int(timeout * PATIENCE))
     world = World(name)
     try:
         fn(world)
-        signal.alarm(int(60 * PATIENCE))
+        signal.alarm(int(120 * PATIENCE))
         if world.check_leaks:
             world.assert_clean()
         report = world.sanitizer_reports()
@@ -631,8 +684,8 @@ def main():
     wanted = sys.argv[1:]
     os.umask(0o022)
     passed = failed = skipped = 0
-    # So that the finally clauses above run when the suite's runner gives up on us.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for n in INTERRUPTS:
+        signal.signal(n, on_interrupt)
     for name, fn, timeout in TESTS:
         if wanted and name not in wanted:
             continue

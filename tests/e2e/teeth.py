@@ -183,7 +183,7 @@ TEETH = [
     (
         "one table of ports for all repositories",
         "test_ports_shared",
-        ["many_starts_at_the_same_moment"],
+        ["overtaken_between_plan_and_start"],
         None,
         [("state/ports_table.lua", "        if w then\n", "        if false then\n")],
     ),
@@ -328,7 +328,7 @@ WORKTREES = {
         ),
         ("finishing half-done removals", "a_removal_killed_before_the_move_is_taken_back", "repo/worktrees.lua", "  trash.settle(roots)\n", ""),
         (
-            "one maker of worktrees at a time", "many_at_once", "repo/meta.lua",
+            "one maker of worktrees at a time", "the_second_waits_for_the_first", "repo/meta.lua",
             "  until lock\n", "  until true\n  lock = lock or fs.flock(file .. sys.getpid())\n",
         ),
     ],

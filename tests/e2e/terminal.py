@@ -34,7 +34,7 @@ class Terminal:
         self.tmux("send-keys", "-t", "0", *keys)
 
     def exit_code(self):
-        wait_for(self.code.exists, lambda: f"the program to end; on its screen:\n{self.screen()}", 20)
+        wait_for(self.code.exists, lambda: f"the program to end; on its screen:\n{self.screen()}")
         return int(self.code.read_text(encoding="ascii"))
 
     def close(self):

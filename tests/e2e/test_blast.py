@@ -16,7 +16,7 @@ def names(found):
     return [f"{d['project']}/{d['dependency']}" for d in found]
 
 
-@test(timeout=120)
+@test
 def what_is_stored_goes_when_it_is_asked_for(w):
     with Data(w) as data:
         configure(w)
@@ -44,7 +44,7 @@ def what_is_stored_goes_when_it_is_asked_for(w):
         equal(get(backend_url(w), "/rows"), "[]", "a new beginning")
 
 
-@test(timeout=120)
+@test
 def the_data_of_a_worktree(w):
     with Data(w) as data:
         configure(w, postgres=False, mode="TREES")
@@ -64,7 +64,7 @@ def the_data_of_a_worktree(w):
         equal(get(backend_url(w, "shop-2"), "/incr"), "1", "and runs")
 
 
-@test(timeout=120)
+@test
 def everything_of_this_repository(w):
     with Data(w) as data:
         configure(w, postgres=False)
@@ -86,7 +86,7 @@ def everything_of_this_repository(w):
         # On a terminal it asks, and no is no.
         t = on_terminal(w, BIN, "blast-all")
         try:
-            wait_for(lambda: "Really? [y/N]" in t.screen(), "the question", 20)
+            wait_for(lambda: "Really? [y/N]" in t.screen(), "the question")
             t.keys("n", "Enter")
             equal(t.exit_code(), 1, "no")
         finally:

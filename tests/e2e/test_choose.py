@@ -40,7 +40,7 @@ def dialogue(w, *argv, answers, code=0):
     return first, last
 
 
-@test(timeout=120)
+@test
 def which_worktrees(w):
     prepare(w)
     w.envctl("--headless", "--plan", "checkout,cart,login", "--no-resume", rc=0)
@@ -65,7 +65,7 @@ def which_worktrees(w):
     equal(w.saved_state(), None, "nothing was started")
 
 
-@test(timeout=120)
+@test
 def how_many_of_which_plan(w):
     prepare(w)
     _, last = dialogue(w, "--plan", answers=[("^>", "q")], code=1)

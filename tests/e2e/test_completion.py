@@ -32,7 +32,7 @@ def fits(typed, found, wanted, unwanted):
     check(unwanted not in found, f"{typed!r} offers {unwanted}")
 
 
-@test(timeout=120)
+@test
 def bash(w):
     repository(w)
     for typed, wanted, unwanted in CASES:
@@ -44,7 +44,7 @@ def bash(w):
         fits(typed, w.run("bash", "--norc", "-c", script, rc=0).out.split("\n"), wanted, unwanted)
 
 
-@test(timeout=120)
+@test
 def fish(w):
     repository(w)
     for typed, wanted, unwanted in CASES:
@@ -52,7 +52,7 @@ def fish(w):
         fits(typed, [line.split("\t")[0] for line in result.out.split("\n")], wanted, unwanted)
 
 
-@test(timeout=120)
+@test
 def zsh(w):
     """Its completion works in the line editor only, so on a terminal."""
     repository(w)

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from drill import check_after_kill
+from drill import check_after_kill, of_a_record
 from lib import SEED, Proc, check, equal, main, rounds, test
 
 COMMANDS = [
@@ -73,11 +73,11 @@ def state_is_the_truth(w, *repos):
             up = service["status"] in ("ready", "running")
             equal((name, service["live"]), (name, up), f"{repo.name}: live, with status {service['status']}")
     for p in w.service_processes():
-        check(p.pid in known or p.ppid in known, f"{p} runs and is not recorded")
+        check(of_a_record(p, known), f"{p} runs and is not recorded")
     check(len(w.keepers()) <= len(repos), f"keepers: {w.keepers()}")
 
 
-@test(timeout=300)
+@test(timeout=300 + 4 * rounds(25))
 def two_clients(w):
     w.services(backend="", frontend="--delay 0.02")
     storm(w, [(w.repo, 1), (w.repo, 2)], rounds(25))
@@ -87,7 +87,7 @@ def two_clients(w):
     equal({s["live"] for s in w.state()["state"]["services"].values()}, {True}, "live")
 
 
-@test(timeout=400)
+@test(timeout=400 + 4 * rounds(25))
 def many_clients_in_two_repositories(w):
     w.services(backend="", frontend="")
     other = w.base / "other"
@@ -113,7 +113,7 @@ def killer(w, until):
     return count
 
 
-@test(timeout=400)
+@test(timeout=400 + 4 * rounds(25))
 def two_clients_and_a_killer(w):
     w.services(backend="", frontend="--delay 0.02")
     ended = threading.Event()

@@ -47,12 +47,12 @@ def a_keeper_that_stays_does_not_grow(w):
     def kinds():
         return sorted(f.split(":")[0] for f in keeper.fds().values())
 
-    wait_for(lambda: kinds().count("socket") == 1, lambda: f"only the listening socket, of {kinds()}", 20)
+    wait_for(lambda: kinds().count("socket") == 1, lambda: f"only the listening socket, of {kinds()}")
     before = kinds()
     for _ in range(rounds(50)):
         cycle()
     check(keeper.alive, "the keeper is the same")
-    wait_for(lambda: kinds() == before, lambda: f"the keeper's descriptors to be {before}, not {kinds()}", 20)
+    wait_for(lambda: kinds() == before, lambda: f"the keeper's descriptors to be {before}, not {kinds()}")
     children = [p for p in w.processes() if p.ppid == keeper.pid]
     equal(len(children), 2, "the keeper's children")
 

@@ -100,7 +100,7 @@ def no_password_in_any_artifact(w):
             equal(files_with(w.base, secret), [], "files afterwards")
 
 
-@test(timeout=180)
+@test
 def a_killed_postgres_comes_back_with_its_rows(w):
     with Data(w):
         configure(w)

@@ -87,7 +87,7 @@ def in_containers(w):
         equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
 
 
-@test(timeout=180)
+@test
 def what_a_container_says(w):
     with without_docker(w), podman(w) as engine:
         images(engine)

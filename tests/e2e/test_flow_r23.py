@@ -9,11 +9,12 @@ import subprocess
 
 from lib import BIN, PATIENCE, SEED, Proc, check, contains, equal, main, owner_of, rounds, test
 
-# Waits, then listens on the port in one of the ways a program may, and answers like a healthy web server for a while.
+# Waits (for a file, if one is named), then listens on the port in one of the ways a program may, and answers like a healthy web server for a while.
 STRANGER = """
-import socket, sys, time
+import os, socket, sys, time
 host, port, delay, reuse, life = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == '1', float(sys.argv[5])
 time.sleep(delay)
+while len(sys.argv) > 6 and not os.path.exists(sys.argv[6]): time.sleep(0.001)
 s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
 if reuse: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 end = time.monotonic() + life
@@ -64,7 +65,7 @@ def race(w, rng, service_delay):
 @test(timeout=900)
 def a_stranger_is_never_ready(w):
     delay = 0.15
-    w.services(backend=f"--delay {delay}", ENVCTL_SERVICE_LISTENER_TIMEOUT="2")
+    w.services(backend=f"--delay {delay}", ENVCTL_SERVICE_LISTENER_TIMEOUT="6")
     rng = random.Random(SEED)
     outcomes = {}
     for _ in range(rounds(40)):
@@ -76,9 +77,10 @@ def a_stranger_is_never_ready(w):
 @test
 def a_service_that_never_listens_is_not_ready_by_a_stranger(w):
     """The stranger stands on the port for the whole time and answers; the service does nothing."""
-    w.services(backend="--never-listen", ENVCTL_SERVICE_LISTENER_TIMEOUT="1")
+    began = w.base / "began"  # the service writes it: its port was looked at before
+    w.services(backend=f"--never-listen --dump-fds {began}", ENVCTL_SERVICE_LISTENER_TIMEOUT="4")
     stranger = subprocess.Popen(
-        ["/usr/bin/python3", "-S", "-c", STRANGER, "127.0.0.1", str(w.port), "0.2", "1", "30"],
+        ["/usr/bin/python3", "-S", "-c", STRANGER, "127.0.0.1", str(w.port), "0", "1", "600", str(began)],
         env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL,
     )
     w.decoys.append(stranger)

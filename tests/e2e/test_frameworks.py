@@ -40,18 +40,18 @@ def run(w, files, evidence, answer):
     check(not listens(w.port), "the port is free")
 
 
-@test(timeout=90)
+@test
 def fastapi(w):
     run(w, {"backend/pyproject.toml": PYPROJECT, "backend/app/__init__.py": "", "backend/app/main.py": FASTAPI},
         "`service` found in `backend/app/main.py:3`", "fastapi")
 
 
-@test(timeout=90)
+@test
 def flask(w):
     run(w, {"backend/requirements.txt": "flask\n", "backend/app.py": FLASK}, "`app` found in `backend/app.py:3`", "flask")
 
 
-@test(timeout=90)
+@test
 def django(w):
     run(w, {"backend/requirements.txt": "django\n", "backend/manage.py": MANAGE, "backend/site1/__init__.py": "",
             "backend/site1/settings.py": SETTINGS, "backend/site1/urls.py": URLS}, "manage.py", "django")

@@ -211,7 +211,7 @@ def finish(listed, patterns):
 USED, COMPARED = set(), set()
 
 
-@test(timeout=120)
+@test
 def plain_repository(w):
     listed = Differences()
     looked_at(w, listed, "plain", "noconf-", remade(plain))
@@ -220,7 +220,7 @@ def plain_repository(w):
     finish(listed, ["plain/*", "config/*", "prompts/*"])
 
 
-@test(timeout=120)
+@test
 def web_application(w):
     listed = Differences()
     looked_at(w, listed, "webapp", "conf-", remade(webapp, CONFIG))
@@ -228,7 +228,7 @@ def web_application(w):
     finish(listed, ["webapp/conf*"])
 
 
-@test(timeout=120)
+@test
 def worktrees(w):
     listed = Differences()
     looked_at(w, listed, "trees", "noconf-", remade(trees))
@@ -245,7 +245,7 @@ def outside_of_a_repository(w):
     finish(listed, ["errors/*"])
 
 
-@test(timeout=180)
+@test
 def while_it_runs(w):
     listed, all_of_them = Differences(), documents()
     # The reference's ports become ours, in values and in keys.

@@ -39,13 +39,13 @@ def api(w):
     return w.state()["state"]["services"]["Main Api"]
 
 
-@test(timeout=90)
+@test
 def a_sick_one_is_called_so(w):
     prepare(w, "no")
     pid = api(w)["pid"]
     equal(api(w)["status"], "ready", "at first")
     w.write("sick", "")
-    wait_for(lambda: api(w)["status"] == "unhealthy", "it to be found unhealthy", 30)
+    wait_for(lambda: api(w)["status"] == "unhealthy", "it to be found unhealthy")
     contains(w.envctl("health", rc=1).out, "HTTP 503 on /healthz", "health says why")
     contains(w.envctl("errors", rc=1).out, "Main Api is unhealthy: HTTP 503 on /healthz", "errors")
     equal(api(w)["pid"], pid, "it is left alone")
@@ -55,31 +55,31 @@ def a_sick_one_is_called_so(w):
     w.envctl("wait", "--timeout", "1")
     w.start()
     (w.repo / "sick").unlink()
-    wait_for(lambda: api(w)["status"] == "ready", "it to be found healthy again", 30)
+    wait_for(lambda: api(w)["status"] == "ready", "it to be found healthy again")
     equal(api(w)["pid"], pid, "still the same")
     w.envctl("health", rc=0)
 
 
-@test(timeout=90)
+@test
 def a_sick_one_is_brought_back(w):
     prepare(w, "on-failure")
     first = Proc(api(w)["pid"])
     w.write("sick", "")
-    wait_for(lambda: not first.alive, "it to be ended", 30)
+    wait_for(lambda: not first.alive, "it to be ended")
     (w.repo / "sick").unlink()
-    wait_for(lambda: api(w)["status"] == "ready" and api(w)["pid"] != first.pid, "another one to be ready", 30)
+    wait_for(lambda: api(w)["status"] == "ready" and api(w)["pid"] != first.pid, "another one to be ready")
     equal(api(w)["restarts"] > 0, True, "it is counted")
     w.envctl("health", rc=0)
 
 
-@test(timeout=90)
+@test
 def a_command_decides(w):
     prepare(w, "no", 'command = { "sh", "-c", "test ! -e sick" }')
     w.write("sick", "")
-    wait_for(lambda: api(w)["status"] == "unhealthy", "it to be found unhealthy", 30)
+    wait_for(lambda: api(w)["status"] == "unhealthy", "it to be found unhealthy")
     contains(w.envctl("health", rc=1).out, "`sh -c test ! -e sick` exited with code 1", "health says why")
     (w.repo / "sick").unlink()
-    wait_for(lambda: api(w)["status"] == "ready", "it to be well again", 30)
+    wait_for(lambda: api(w)["status"] == "ready", "it to be well again")
     w.envctl("stop", "--service", "app", rc=0)  # its group
     check(not w.service_processes(), "stopped like any other")
 

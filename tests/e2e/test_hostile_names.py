@@ -163,7 +163,7 @@ def projects_services_and_paths(w):
     check((w.repo / "trees/web_x/1").is_dir(), "the one that nobody named is there")
 
 
-@test(timeout=120)
+@test
 def a_repository_below_a_hostile_path(w):
     """The one thing that cannot be refused: where the repository lies."""
     w.allow_left.append(r"engine/repo-[0-9a-f]{12}/.*")

@@ -34,13 +34,13 @@ def acceptable(output, what):
 
 def on_pty(w, *args):
     t = Pty(w, BIN, *args)
-    code = t.wait(40)
+    code = t.wait(60)
     check(t.restored(), f"{args}: the terminal is as it was")
     t.close()
     return code, t.bytes
 
 
-@test(timeout=180)
+@test
 def in_logs(w):
     w.services(backend="--garbage")
     w.start()
@@ -61,7 +61,7 @@ def in_logs(w):
     equal([b for b in document.out_bytes if b < 32 and b != 10 or b > 126], [], "bytes of the document that are not plain ASCII")
 
 
-@test(timeout=180)
+@test
 def in_failures(w):
     """What a service printed before it failed is in the message of the start, and in `errors`."""
     dice = random.Random(f"{SEED} failures")

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from drill import recorded_pids, settle
+from drill import of_a_record, recorded_pids, settle
 from lib import BIN, SEED, Proc, check, equal, main, rounds, test, wait_for
 from terminal import Pty
 
@@ -41,7 +41,7 @@ def one_round(w, dice, way, span, backend, what):
     settle(w)
     known = recorded_pids(w)
     for p in w.service_processes():
-        check(p.pid in known or p.ppid in known, f"{what}: {p} runs and is not recorded")
+        check(of_a_record(p, known), f"{what}: {p} runs and is not recorded")
     check(backend.alive, f"{what}: the service that ran before")
     live = {name: s["live"] for name, s in w.state()["state"]["services"].items()}
     equal(live["Main Backend"], True, f"{what}: what is said about it")

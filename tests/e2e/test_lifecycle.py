@@ -207,7 +207,7 @@ def clear_logs_empties_and_the_service_goes_on(w):
     wait_for(lambda: open(log, encoding="utf-8").read(), "new lines")
 
 
-@test(timeout=90)
+@test
 def a_policy_brings_a_service_back(w):
     w.services(backend="", extra="ENVCTL_BACKEND_RESTART=on-failure\n")
     w.start()
@@ -219,7 +219,7 @@ def a_policy_brings_a_service_back(w):
     check("service.restart" in [e["event"] for e in w.events()], "the event")
 
 
-@test(timeout=90)
+@test
 def stop_wins_over_a_policy(w):
     w.services(backend="", extra="ENVCTL_BACKEND_RESTART=always\n")
     w.start()

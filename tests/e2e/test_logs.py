@@ -42,7 +42,7 @@ def follow_until_interrupted(w):
         p = w.spawn(BIN, "logs", "--all", "--logs-follow", stdout=f, stderr=subprocess.STDOUT)
     wait_for(lambda: len(re.findall(r"tick \d+\n", out.read_text(encoding="utf-8"))) >= 10, "ten new lines")
     p.send_signal(signal.SIGINT)
-    equal(p.wait(10), 2, "exit code after Ctrl-C")
+    equal(p.wait(60), 2, "exit code after Ctrl-C")
     numbers = [int(n) for n in re.findall(r"tick (\d+)\n", out.read_text(encoding="utf-8"))]
     equal(numbers, list(range(numbers[0], numbers[0] + len(numbers))), "no line lost, none twice")
 
@@ -63,10 +63,10 @@ def follow_loses_nothing_when_a_log_is_trimmed(w):
     out = w.base / "follow.txt"
     with open(out, "wb") as f:
         p = w.spawn(BIN, "logs", "--all", "--follow", stdout=f, stderr=subprocess.STDOUT)
-    first = wait_for(lambda: trimmed(path), "the log to be trimmed", 30)
-    wait_for(lambda: trimmed(path) > first, "the log to be trimmed again", 30)
+    first = wait_for(lambda: trimmed(path), "the log to be trimmed")
+    wait_for(lambda: trimmed(path) > first, "the log to be trimmed again")
     p.send_signal(signal.SIGINT)
-    equal(p.wait(10), 2, "exit code after Ctrl-C")
+    equal(p.wait(60), 2, "exit code after Ctrl-C")
     text = out.read_text(encoding="utf-8")
     numbers = [int(n) for n in re.findall(r"^tick (\d+)\.+$", text, re.M)]
     equal(numbers, list(range(numbers[0], numbers[0] + len(numbers))), "no line lost, none twice")
@@ -89,7 +89,7 @@ def follow_goes_on_after_clear_logs(w):
     size = out.stat().st_size
     wait_for(lambda: out.stat().st_size > size + 100, "lines after the log was emptied")
     p.send_signal(signal.SIGINT)
-    equal(p.wait(10), 2, "exit code after Ctrl-C")
+    equal(p.wait(60), 2, "exit code after Ctrl-C")
 
 
 @test
@@ -217,7 +217,7 @@ def trimmed(path):
         return f.seek(0, os.SEEK_DATA)
 
 
-@test(timeout=120)
+@test
 def a_flood_does_not_fill_the_disk(w):
     """R35: the cap is on the disk, and the end of the log is whole. Between two looks of the keeper a flood may take some more."""
     cap = 1 << 20

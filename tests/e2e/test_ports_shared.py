@@ -3,15 +3,15 @@
 R26 means for a start. ENVCTL_ROUNDS sets how often; the short form fits into every run."""
 
 import json
+import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
-import threading
 import urllib.request
 
-from lib import BIN, SEED, Skipped, check, contains, equal, main, rounds, test, wait_for
+from lib import BIN, SEED, Skipped, at_once, check, contains, equal, main, rounds, test, wait_for
 
 
 def repositories(w, count):
@@ -24,14 +24,6 @@ def repositories(w, count):
         shutil.copytree(w.repo, copy)
         found.append(copy)
     return found
-
-
-def at_once(jobs):
-    threads = [threading.Thread(target=job) for job in jobs]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
 
 
 def reserved(w):
@@ -55,22 +47,18 @@ def many_starts_at_the_same_moment(w):
     repos = repositories(w, 32)
     first = None
     for n in range(rounds(2)):
-        results = {}
-
-        def start(repo):
-            results[repo] = w.envctl("start", "--headless", "--json", cwd=repo, timeout=120)
-
-        at_once([lambda r=r: start(r) for r in repos])
-        ports = {}
+        started = at_once([lambda r=r: w.envctl("start", "--headless", "--json", cwd=r, timeout=300) for r in repos])
+        results, ports = dict(zip(repos, started)), {}
         for repo, result in results.items():
             equal(result.rc, 0, f"round {n}: {result}")
             ports[repo] = {s["name"]: s["port"] for s in result.json()["services"]}
             equal(len(ports[repo]), 2, f"services of {repo}")
+            check("another program" not in result.err, f"round {n}: moved, and nobody knows why: {result}")
         every = [p for mine in ports.values() for p in mine.values()]
         equal(len(every), len(set(every)), f"round {n}: {sorted(every)}")
         no_port_twice(w, f"round {n}")
         for port in every:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30) as answer:
                 equal(answer.status, 200, f"port {port}")
         for path in w.runtime.glob("engine/repo-*/events.jsonl"):
             check('"service.failure"' not in path.read_text(encoding="utf-8"), f"round {n}: a failed bind in {path}")
@@ -78,6 +66,27 @@ def many_starts_at_the_same_moment(w):
         moved = [f"{first[repo]} {results[repo]}" for repo in repos if ports[repo] != first[repo]]
         equal(moved, [], f"round {n}: the same ports again")
         stop(w, repos)
+
+
+@test
+def overtaken_between_plan_and_start(w):
+    """Another repository reserves the planned ports meanwhile, and is not even on them any more: its reservation counts."""
+    repo, other = repositories(w, 2)
+    (repo / ".envctl.lua").write_text(f"""return {{ envctl = 1, on = {{ before_start = function(ev, host)
+  host.run {{ "sh", "-c", "touch {w.base}/planned; while ! test -e {w.base}/go; do sleep 0.01; done" }}
+end }} }}""", encoding="utf-8")
+    w.envctl("script", "trust", cwd=repo, rc=0)
+    slow = w.spawn(BIN, "start", "--headless", "--json", cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for((w.base / "planned").exists, "the plan")
+    w.envctl("start", "--headless", cwd=other, rc=0)
+    w.envctl("stop-all", cwd=other, rc=0)
+    (w.base / "go").touch()
+    out, told = (text.decode() for text in slow.communicate(timeout=120))
+    equal(slow.returncode, 0, f"exit code of {out} {told}")
+    no_port_twice(w, "two repositories")
+    equal({s["port"] for s in json.loads(out)["services"]}, {w.port + 1, w.port + 51}, "the next slot")
+    contains(told, f"port {w.port} of Main/backend is reserved for Main/backend of {other}", "why")
+    stop(w, [repo])
 
 
 @test(timeout=300)
@@ -184,6 +193,30 @@ def a_connection_in_time_wait(w):
     result = w.start()
     equal(w.saved_state()["services"]["Main Backend"]["actual_port"], w.port, "the wished port")
     check("moves" not in result.err, str(result))
+
+
+@test
+def what_has_a_port_without_listening(w):
+    """A service could not listen there, so the port is left alone, and who or what has it is said."""
+    port = w.port + 90  # no other test here leaves closed connections there
+    w.services(backend="", BACKEND_PORT_BASE=port)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", port))
+        client.connect(server.getsockname())
+        result = w.start()
+    equal(w.saved_state()["services"]["Main Backend"]["actual_port"], port + 1, "an outgoing connection has it")
+    contains(result.err, f"port {port} of Main/backend is held by pid {os.getpid()} (", "who")
+    w.stop_all()
+    with socket.socket() as server:  # without SO_REUSEADDR: its closed connections keep everybody from the port
+        server.bind(("127.0.0.1", port + 1))
+        server.listen()
+        with socket.create_connection(("127.0.0.1", port + 1)) as client:
+            peer, _ = server.accept()
+            peer.close()
+            client.recv(1)
+    result = w.start()
+    equal(w.saved_state()["services"]["Main Backend"]["actual_port"], port + 2, "closed connections have it")
+    contains(result.err, f"port {port + 1} of Main/backend is kept by closed connections", "what")
 
 
 main()

@@ -15,7 +15,7 @@ require("http").createServer((q, r) => r.end(left)).listen(process.env.PORT, "12
 
 
 def get(w, name):
-    with urllib.request.urlopen(w.saved_state()["services"][name]["url"].replace("localhost", "127.0.0.1"), timeout=10) as a:
+    with urllib.request.urlopen(w.saved_state()["services"][name]["url"].replace("localhost", "127.0.0.1"), timeout=30) as a:
         return a.read().decode()
 
 
@@ -30,7 +30,7 @@ def left(w, answer):
     w.write("left/index.js", f'module.exports = "{answer}";\n')
 
 
-@test(timeout=120)
+@test
 def packages_of_npm(w):
     left(w, "one")
     w.write(".gitignore", "node_modules\n")
@@ -159,7 +159,7 @@ urlpatterns = [path("", lambda request: HttpResponse("users: %d" % User.objects.
 """
 
 
-@test(timeout=120)
+@test
 def migrations(w):
     w.env["PATH"] = "/usr/bin:/bin:" + w.env["PATH"]
     database = w.base / "db.sqlite3"
@@ -213,7 +213,7 @@ def scripted(w, build):
     w.envctl("script", "trust", rc=0)
 
 
-@test(timeout=90)
+@test
 def steps_of_a_script(w):
     scripted(w, "echo built >>built\n")
     w.env["WHO"] = "the shell"
@@ -237,7 +237,7 @@ def steps_of_a_script(w):
     equal((w.repo / "app/greeted").read_text(), "you\nyou\nyou\n", "a resume of what runs prepares nothing")
 
 
-@test(timeout=90)
+@test
 def a_keeper_killed_while_preparing(w):
     scripted(w, "echo $$ >pid.new; mv pid.new pid.$$; if [ -e slow ]; then sleep 600; fi; echo built >>built\n")
     w.write("app/slow", "")
@@ -250,11 +250,11 @@ def a_keeper_killed_while_preparing(w):
         return w.spawn(BIN, "start", "--headless", stdin=null, stdout=null, stderr=null)
 
     client = begin()
-    wait_for(pids, "the step to run", 30)
+    wait_for(pids, "the step to run")
     old = Proc(pids().pop())
     for keeper in w.keepers():
         keeper.signal(9)
-    client.wait(30)
+    client.wait(60)
     (w.repo / "app/slow").unlink()
     w.start()
     check(not old.alive, "what the killed keeper left was ended first")
@@ -265,11 +265,11 @@ def a_keeper_killed_while_preparing(w):
     w.write("app/input", "2")
     before = pids()
     client = begin()
-    wait_for(lambda: pids() - before, "the step to run again", 30)
+    wait_for(lambda: pids() - before, "the step to run again")
     step = Proc((pids() - before).pop())
     os.kill(client.pid, 2)
-    equal(client.wait(30), 2, "interrupted")
-    wait_for(lambda: not step.alive, "the step to end", 20)
+    equal(client.wait(60), 2, "interrupted")
+    wait_for(lambda: not step.alive, "the step to end")
 
 
 main()

@@ -82,7 +82,7 @@ class Tools:
     def hanging(self):
         """The process of the installation that hangs."""
         path = self.record / "pid"
-        wait_for(path.exists, "the installation to hang", 30)
+        wait_for(path.exists, "the installation to hang")
         process = Proc(int(path.read_text(encoding="utf-8")))
         path.unlink()
         return process
@@ -121,7 +121,7 @@ def installs_once(w, tools, want, lock, gone):
     equal(w.git("status", "--porcelain").split(), ["M", lock], "the repository is as it was")
 
 
-@test(timeout=120)
+@test
 def packages_of_javascript(w):
     tools = Tools(w, "pnpm", "yarn", "bun")
     w.write("frontend/package.json", PACKAGE)
@@ -137,7 +137,7 @@ def packages_of_javascript(w):
         w.run("rm", "-r", "frontend/node_modules", f"frontend/{lock}", rc=0)
 
 
-@test(timeout=60)
+@test
 def packages_of_a_workspace(w):
     """They are installed in its root, for all of its packages together."""
     tools = Tools(w, "pnpm")
@@ -152,7 +152,7 @@ def packages_of_a_workspace(w):
     equal(steps(w), ["install done: `frontend/package.json` changed"], "a package of it")
 
 
-@test(timeout=120)
+@test
 def packages_of_python(w):
     tools = Tools(w, "poetry", "uv", "pipenv")
     w.write("backend/server.py", SERVER)
@@ -174,7 +174,7 @@ def packages_of_python(w):
         w.run("rm", "-rf", "backend/.venv", f"backend/{lock}", rc=0)
 
 
-@test(timeout=60)
+@test
 def alembic(w):
     """Migrations come after the installation, also when that is done elsewhere, and are told apart from it."""
     tools = Tools(w, "uv")
@@ -202,7 +202,7 @@ def alembic(w):
     equal((error["code"], error["step"], error["log_tail"]), ("prepare_failed", "migrate", ["no such alembic"]), "strict")
 
 
-@test(timeout=60)
+@test
 def a_failing_installation(w):
     tools = Tools(w, "pnpm")
     w.write("frontend/package.json", PACKAGE)
@@ -234,12 +234,12 @@ def killed_while_hanging(w, tools, name):
     process = tools.hanging()
     for keeper in w.keepers():
         keeper.signal(9)
-    client.wait(30)
+    client.wait(60)
     tools.unsay(f"{name}.hangs")
     return process
 
 
-@test(timeout=60)
+@test
 def killed_between_two_steps(w):
     """A new virtual environment is not taken for one that has its packages."""
     tools = Tools(w, "python3", "pnpm")
@@ -256,7 +256,7 @@ def killed_between_two_steps(w):
     check(not left.alive, "what the killed keeper left was ended first")
 
 
-@test(timeout=90)
+@test
 def a_virtual_environment_half_made(w):
     """Failed or killed in the middle, it is completed, and the packages are installed after all."""
     tools = Tools(w, "python3")
@@ -279,7 +279,7 @@ def a_virtual_environment_half_made(w):
     equal(prepared(w), ["install skipped: nothing changed"], "once")
 
 
-@test(timeout=90)
+@test
 def worktrees(w):
     """Each has an environment of its own, which is foretold where it will be, and is nobody's work when the worktree goes."""
     tools = Tools(w, "python3")
@@ -310,7 +310,7 @@ def worktrees(w):
     check(not tree.exists(), "gone, and its environment with it")
 
 
-@test(timeout=90)
+@test
 def flags_and_settings(w):
     tools = Tools(w, "pnpm", "uv")
     w.write("frontend/package.json", PACKAGE)

@@ -80,7 +80,7 @@ def is_shown_and_stopped(w):
     equal([(s["name"], s["stopped"], s["was_alive"]) for s in result["stopped"]],
           [("Main Backend", True, True), ("Main Frontend", True, True)], "stopped")
     for p in services:
-        p.wait(10)
+        p.wait(60)
     check(stranger.poll() is None, "a reader of the log lives")
     equal([p.read_bytes() for p in left.set_aside()], [before], "the file, set aside")
     check(not left.file.exists(), "it is not where it was")
@@ -102,12 +102,12 @@ def in_our_own_place(w):
         equal(error["code"], "state_unreadable", f"{command}: code")
         contains(error["message"], "Python engine", f"{command}: message")
     w.envctl("stop", "--service", "backend", rc=0)
-    backend.wait(10)
+    backend.wait(60)
     check(frontend.poll() is None, "the other service lives")
     equal(left.file.read_bytes(), before, "the file, which others read")
     equal(shown(w), {"Main Backend": (False, "exited"), "Main Frontend": (True, "running")}, "what is shown")
     w.envctl("stop", "--all", rc=0)
-    frontend.wait(10)
+    frontend.wait(60)
     equal([p.read_bytes() for p in left.set_aside()], [before], "the file, set aside")
     w.start()
 
@@ -121,7 +121,7 @@ def what_cannot_be_proven_is_left_alone(w):
     error = w.envctl("stop-all", "--json", rc=1).error()
     equal(error["code"], "not_stopped", "code")
     contains(error["message"], f"pid {silent.pid}", "message")
-    proven.wait(10)
+    proven.wait(60)
     check(silent.poll() is None, "the one in doubt lives")
     check(left.file.exists(), "the file stays where it is")
     end(silent)

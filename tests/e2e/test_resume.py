@@ -140,7 +140,7 @@ def the_truth_of_generated_worlds(w):
         path.unlink()
 
 
-@test(timeout=120)
+@test
 def after_a_reboot(w):
     """R20: another boot id. Nothing runs, nothing is signalled, and resume brings the same services back to the same ports."""
     if os.geteuid() != 0:

@@ -70,7 +70,7 @@ def trap_dir(w):
     return trap
 
 
-@test(timeout=120)
+@test
 def the_root_itself(w):
     check(os.geteuid() == 0, "this test needs root")
     w.services(backend="")
@@ -116,7 +116,7 @@ def ours_but_open_to_all(w):
     clear(w.runtime)
 
 
-@test(timeout=120)
+@test
 def what_lies_inside(w):
     """The root is ours, but a part of the way below it is not."""
     w.services(backend="")

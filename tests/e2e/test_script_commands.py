@@ -3,10 +3,9 @@
 import hashlib
 import json
 import shutil
-import time
 import urllib.request
 
-from lib import BIN, PATIENCE, TOP, check, contains, equal, main, test, wait_for
+from lib import BIN, TOP, check, contains, equal, main, test, wait_for
 from terminal import on_terminal
 
 SCRIPT = """return {
@@ -207,7 +206,7 @@ envctl_define_services() {
     w.envctl("script", "trust", rc=0)
     started = w.start("--json", rc=0).json()["services"]
     equal([s["name"] for s in started], ["Main Site"], "services")
-    with urllib.request.urlopen(started[0]["url"], timeout=5) as answer:
+    with urllib.request.urlopen(started[0]["url"], timeout=30) as answer:
         equal(answer.read(), b"hello\n", "it answers")
     w.stop_all()
 
@@ -272,7 +271,7 @@ def console_on_a_terminal(w):
     t = on_terminal(w, BIN, "script", "repl")
     try:
         def see(part):
-            wait_for(lambda: part in t.screen(), lambda: f"{part!r}; on the screen:\n{t.screen()}", 20)
+            wait_for(lambda: part in t.screen(), lambda: f"{part!r}; on the screen:\n{t.screen()}")
 
         see("quit ends it.\n>")
         t.keys("script.commands.one.run", "Enter")
@@ -315,17 +314,18 @@ def points_and_eject(w):
 BAD = ["while true do end", "error('no')", "return {", "return { envctl = 1, services = 1 }", None]
 
 
-@test(timeout=180)
+@test
 def bad_scripts_stand_in_nobodys_way(w):
     w.services(backend="")
     w.start()
+    trace = w.base / "trace"
     for text in BAD:
         path = w.write(".envctl.lua", text if text is not None else "return { envctl = 1 }")
         path.chmod(0o666 if text is None else 0o644)
         for args in (["show-state", "--json"], ["logs", "--logs-tail", "1"], ["help"], ["list-commands"], ["--version"]):
-            began = time.monotonic()
-            w.envctl(*args, rc=0)
-            check(time.monotonic() - began < 1.5 * PATIENCE, f"{args} took {time.monotonic() - began:.1f} s")
+            # Nobody waits for a script that no script host runs: that would be another process.
+            w.run("strace", "-f", "-qq", "-e", "trace=execve", "-o", trace, BIN, *args, rc=0, env={"ASAN_OPTIONS": "detect_leaks=0"})
+            equal(trace.read_text().count("execve("), 1, f"programs of {args}")
         result = w.envctl("script", "check", rc=1)
         contains(result.out + result.err, ".envctl.lua", "check")
     w.stop_all()
@@ -356,11 +356,11 @@ def the_example_runs(w):
     w.start()
     state = w.state()["state"]
     equal(state["plan_digest"], plan["plan"]["digest"], "digest of what runs and of what was shown")
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/", timeout=30) as response:
         equal(json.load(response)["project"], "Main", "what the override set")
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/hello", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['api']}/hello", timeout=30) as response:
         equal(json.load(response)["sent"], True, "a mail is sent")
-    with urllib.request.urlopen(f"http://127.0.0.1:{w.port + 3}/", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{w.port + 3}/", timeout=30) as response:
         equal(json.load(response), ["Hello"], "and is in the mailbox of the script")
     w.stop_all()
 

@@ -24,7 +24,7 @@ WORKTREES = """
   },"""
 
 
-@test(timeout=120)
+@test
 def worktrees_are_named_and_filled_by_scripts(w):
     w.services(backend="", TREES_FRONTEND_ENABLE=False)
     w.write("todo/plans/web/checkout.md", "# Checkout\n")
@@ -54,7 +54,7 @@ def worktrees_are_named_and_filled_by_scripts(w):
     w.stop_all()
 
 
-@test(timeout=60)
+@test
 def names_and_files_that_cannot_be(w):
     w.services(backend="", TREES_STARTUP_ENABLE=False)
     w.write("todo/plans/web/cart.md", "# Cart\n")

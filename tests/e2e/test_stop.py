@@ -23,7 +23,7 @@ def decoys(w):
         )
     code = "import socket,sys,time; s=socket.create_server(('127.0.0.1',int(sys.argv[1]))); print(1,flush=True); time.sleep(600)"
     server = subprocess.Popen(
-        ["/usr/bin/python3", "-S", "-c", code, str(w.port + 55)],
+        ["/usr/bin/python3", "-S", "-c", code, str(w.port + 55), str(w.base)],  # the last one is for a sweep to find it
         env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
     )
     server.stdout.readline()
@@ -32,7 +32,7 @@ def decoys(w):
     return found
 
 
-@test(timeout=120)
+@test
 def decoys_survive(w):
     w.services(backend="", frontend="")
     strangers = decoys(w)
@@ -54,7 +54,7 @@ def children_of_service(w, name):
     return [p for p in w.service_processes() if p.pid != leader]
 
 
-@test(timeout=90)
+@test
 def children_go_with_their_service(w):
     w.services(backend="--child plain --child setsid")
     w.start()
@@ -64,7 +64,7 @@ def children_go_with_their_service(w):
     equal(w.service_processes(), [], "processes left")
 
 
-@test(timeout=90)
+@test
 def children_of_a_dead_leader_are_found(w):
     w.services(backend="--child plain --child setsid")
     w.start()
@@ -76,7 +76,7 @@ def children_of_a_dead_leader_are_found(w):
     equal([p for p in children if p.alive], [], "children left")
 
 
-@test(timeout=90)
+@test
 def a_chain_of_short_lived_processes(w):
     track = w.base / "hops"
     w.services(backend=f"--child hop:{track}")

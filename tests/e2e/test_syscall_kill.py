@@ -78,7 +78,7 @@ def run_keeper(w, command, options):
 
 
 def finish(w, p):
-    p.wait(30 * PATIENCE)
+    p.wait(60 * PATIENCE)
     if p.stdout:
         p.stdout.close()
     w.started.remove(p)

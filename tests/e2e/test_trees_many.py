@@ -5,11 +5,10 @@ import json
 import re
 import signal
 import subprocess
-import threading
 import urllib.request
 
 from deps import Data, components
-from lib import BIN, PYTHON, SVC, check, contains, equal, main, test, wait_for
+from lib import BIN, PYTHON, SVC, at_once, check, contains, equal, main, test, wait_for
 from shop import buy, stock, total
 from terminal import on_terminal
 
@@ -54,7 +53,7 @@ def live(w):
     return {name for name, s in w.state()["state"]["services"].items() if s["live"]}
 
 
-@test(timeout=180)
+@test
 def twenty_and_one_of_them_fails(w):
     prepare(w, "shop")
     (w.base / "fail-7").write_text("")
@@ -71,7 +70,7 @@ def twenty_and_one_of_them_fails(w):
     equal({s["name"] for s in up}, others, "what is said to be ready")
     equal(len({s["port"] for s in up}), len(others), "different ports")
     for s in up:
-        with urllib.request.urlopen(s["url"], timeout=10) as answer:
+        with urllib.request.urlopen(s["url"], timeout=30) as answer:
             equal(answer.status, 200, s["name"])
     report = w.envctl("errors", "--json", rc=1).json()
     equal({f["where"] for f in report["recent_failures"]}, {"web_shop-7/backend"}, "errors")
@@ -158,7 +157,7 @@ def twenty_shops_five_of_them_with_servers(w):
             equal((stock(frontend, "lamp"), total(frontend, carts[name])), kept, f"lamps and cart of {name}, after a new start")
 
 
-@test(timeout=120)
+@test
 def one_after_another(w):
     prepare(w, "shop")
     (w.base / "fail-1").write_text("")
@@ -169,7 +168,7 @@ def one_after_another(w):
     check("ready for web_shop-1:" not in result.out, f"what failed is not ready:\n{result}")
 
 
-@test(timeout=120)
+@test
 def all_fail(w):
     prepare(w, "shop")
     for n in (1, 2):
@@ -182,7 +181,7 @@ def all_fail(w):
     equal(live(w), set(), "nothing runs")
 
 
-@test(timeout=120)
+@test
 def a_database_that_fails_is_that_trees_alone(w):
     prepare(w, "shop")
     w.env["ENVCTL_DATA_DIR"] = str(w.base / "data")
@@ -201,31 +200,25 @@ exec redis-server --port $1 --bind 127.0.0.1 --save ""
     equal(set(w.saved_state()["requirements"]), {"web_shop-1", "web_shop-3"}, "with theirs")
 
 
-@test(timeout=180)
+@test
 def each_started_by_somebody_else_at_the_same_moment(w):
     """R24 within one repository: whoever comes second waits for a turn (--wait), or hears who is at work."""
     prepare(w, "shop")
     w.envctl("--headless", "--plan", "--count", "shop=8", rc=0)
     before = {s["name"]: s["port"] for s in w.start("--trees", "--all", "--json").json()["services"]}
     w.stop_all()
-    results = {}
 
     def start(n):
-        results[n] = w.envctl("start", "--headless", "--trees", "--project", f"web_shop-{n}", "--wait", "--json", timeout=120)
+        return w.envctl("start", "--headless", "--trees", "--project", f"web_shop-{n}", "--wait", "--json", timeout=120)
 
-    threads = [threading.Thread(target=start, args=(n,)) for n in range(1, 9)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    for n, result in results.items():
+    for n, result in enumerate(at_once([lambda n=n: start(n) for n in range(1, 9)]), 1):
         equal(result.rc, 0, f"web_shop-{n}: {result}")
     services = w.saved_state()["services"]
     equal({name: s["actual_port"] for name, s in services.items()}, before, "all of them, with the ports that they had")
     equal(live(w), set(before), "and alive")
 
 
-@test(timeout=120)
+@test
 def an_interrupt_takes_back_those_that_run_and_those_that_wait(w):
     prepare(w, "shop")
     w.envctl("--headless", "--plan", "shop,shop,shop,shop,shop", rc=0)
@@ -245,7 +238,7 @@ def an_interrupt_takes_back_those_that_run_and_those_that_wait(w):
     check("web_shop-5" not in those("service.start"), "who waits for a turn is not started any more")
 
 
-@test(timeout=120)
+@test
 def a_failed_step_before_the_start_is_that_trees_alone(w):
     prepare(w, "shop")
     step = f'{{ name = "seed", shell = true, dir = ".", command = "test ! -e {w.base}/unseeded-$(basename $PWD)" }}'
@@ -261,7 +254,7 @@ def rows_of(screen):
     return [line for line in screen.splitlines() if re.match(r"^\S (web_shop-|… )", line)]
 
 
-@test(timeout=180)
+@test
 def a_terminal_that_is_lower_than_the_list(w):
     """20 worktrees of two services on 24 lines: a row each. On 12 lines: some of them, and how many more."""
     prepare(w, "shop")

@@ -10,13 +10,15 @@ from terminal import Pty, on_terminal
 
 @test
 def live_lines(w):
-    w.services(backend="--delay 0.6 --say 'waiting for startup'", frontend="--delay 1.2")
+    w.services(backend=f"--until {w.base}/first --say 'waiting for startup'", frontend=f"--until {w.base}/second")
     t = on_terminal(w, BIN, "start")
     wait_for(lambda: "Main Backend" in t.screen() and "starting" in t.screen(), lambda: f"live lines:\n{t.screen()}")
+    (w.base / "first").touch()
     wait_for(
         lambda: re.search(r"Main Backend +ready in \d+\.\d s at http://\S+", t.screen()) and "starting" in t.screen(),
         lambda: f"the backend ready while the frontend starts:\n{t.screen()}",
     )
+    (w.base / "second").touch()
     equal(t.exit_code(), 0, "exit code")
     screen = t.screen()
     for name in ("Main Backend", "Main Frontend"):
@@ -46,7 +48,7 @@ def ctrl_c_stops_what_was_started(w):
     t.keys("C-c")
     equal(t.exit_code(), 2, f"exit code\n{t.screen()}\n")
     contains(t.screen(), "interrupted", "the screen")
-    wait_for(lambda: not w.service_processes(), "the services to be gone", 1)
+    wait_for(lambda: not w.service_processes(), "the services to be gone")
     t.close()
 
 

@@ -9,11 +9,10 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 
-from lib import BIN, SEED, Proc, all_pids, check, equal, main, rounds, test, wait_for
+from lib import BIN, SEED, Proc, all_pids, at_once, check, equal, main, rounds, test, wait_for
 
 
 def prepare(w, files=300):
@@ -205,21 +204,49 @@ def the_git_of_a_killed_recover_is_waited_for(w):
     sound(w, "afterwards")
 
 
+@test
+def the_second_waits_for_the_first(w):
+    """Both want the next worktree of one feature; the first is in the middle of its git when the second comes."""
+    prepare(w, 5)
+    slow, began, go = w.base / "bin/git", w.base / "began", w.base / "go"
+    slow.parent.mkdir()
+    slow.write_text(f"""#!/bin/sh
+case "$*" in *" worktree add "*) touch {began}; until test -e {go}; do sleep 0.01; done ;; esac
+exec {shutil.which("git")} "$@"
+""")
+    slow.chmod(0o755)
+
+    def begin(name, env):
+        with open(w.base / f"{name}.out", "w") as out, open(w.base / f"{name}.err", "w") as told:
+            return w.spawn(BIN, "start", "--headless", "--setup-worktrees", "f", "1", "--json", env=env, stdout=out, stderr=told)
+
+    def text(name):
+        return (w.base / name).read_text(encoding="utf-8")
+
+    first = begin("first", {**w.env, "PATH": f"{slow.parent}:{w.env['PATH']}"})
+    wait_for(began.exists, "the first one's git to be at work")
+    second = begin("second", w.env)
+    wait_for(lambda: second.poll() is not None or "waiting for another envctl" in text("second.err"), "the second one to wait")
+    check(second.poll() is None, lambda: f"it did not wait: {text('second.out')} {text('second.err')}")
+    go.touch()
+    made = []
+    for name, p in (("first", first), ("second", second)):
+        equal(p.wait(60), 0, f"exit code of the {name}")
+        made += [c["project"] for c in json.loads(text(f"{name}.out"))["created"]]
+    equal(made, ["f-1", "f-2"], "worktrees, in turn")
+    equal(len(sound(w, "both")), 3, "worktrees of git")
+
+
 @test(timeout=300)
 def many_at_once(w):
     """Several envctl that make worktrees of one repository at the same time: each gets its own."""
     prepare(w, 50)
-    count = rounds(8)
-    results = []
+    count = 8
 
     def one(n):
-        results.append(w.envctl("start", "--headless", "--setup-worktrees", f"f{n % 2}", "1", "--json"))
+        return w.envctl("start", "--headless", "--setup-worktrees", f"f{n % 2}", "1", "--json", timeout=120)
 
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    results = at_once([lambda n=n: one(n) for n in range(count)])
     for r in results:
         equal(r.rc, 0, str(r))
     made = [c["project"] for r in results for c in r.json()["created"]]

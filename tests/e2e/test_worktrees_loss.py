@@ -291,7 +291,7 @@ def register(state, reason):
             refused_then_forced_then_recovered(w, state, reason, way)
 
         run.__name__ = f"{way}_{state.__name__}"
-        test(run, timeout=90)
+        test(run)
 
 
 for s, r in STATES.items():

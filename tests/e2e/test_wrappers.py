@@ -111,7 +111,7 @@ def ends(w, at_least, killed):
         check(w.port not in listening_ports(), "the port is free")
 
 
-@test(timeout=120)
+@test
 def npm(w):
     if not shutil.which("npm"):
         raise Skipped("npm is not here")
@@ -121,14 +121,14 @@ def npm(w):
     ends(w, 2, False)
 
 
-@test(timeout=90)
+@test
 def a_shell_that_waits(w):
     w.write("backend/run.sh", f"#!/bin/sh\n{server(w, PLAIN)} $1 &\nwait\n", 0o755)
     prepare(w, "./run.sh {port}")
     ends(w, 2, False)
 
 
-@test(timeout=90)
+@test
 def a_shell_that_ignores_term(w):
     """It starts its server again and again."""
     w.write("backend/run.sh", f"#!/bin/sh\ntrap '' TERM\nwhile :; do {server(w, PLAIN)} $1; done\n", 0o755)
@@ -136,13 +136,13 @@ def a_shell_that_ignores_term(w):
     ends(w, 2, True)
 
 
-@test(timeout=90)
+@test
 def a_reloader(w):
     prepare(w, server(w, RELOADER) + " {port}")
     ends(w, 2, False)
 
 
-@test(timeout=90)
+@test
 def a_reloader_whose_child_was_killed(w):
     prepare(w, server(w, RELOADER) + " {port}")
     processes, listener = start(w)
@@ -153,13 +153,13 @@ def a_reloader_whose_child_was_killed(w):
     check(w.port not in listening_ports(), "the port is free")
 
 
-@test(timeout=90)
+@test
 def a_daemon(w):
     prepare(w, server(w, DAEMON) + " {port}")
     ends(w, 2, False)
 
 
-@test(timeout=90)
+@test
 def a_daemon_without_a_trace(w):
     """Nothing but a control group tells whose it is."""
     prepare(w, server(w, PLAIN) + " {port}")
@@ -172,13 +172,13 @@ def a_daemon_without_a_trace(w):
     ends(w, 2, False)
 
 
-@test(timeout=90)
+@test
 def a_child_that_keeps_the_port(w):
     prepare(w, server(w, HEIR) + " {port}")
     ends(w, 2, True)
 
 
-@test(timeout=90)
+@test
 def a_child_that_keeps_the_port_of_a_dead_one(w):
     prepare(w, server(w, HEIR) + " {port}")
     processes, _ = start(w)
@@ -193,13 +193,13 @@ def a_child_that_keeps_the_port_of_a_dead_one(w):
     check(w.port not in listening_ports(), "the port is free")
 
 
-@test(timeout=90)
+@test
 def one_that_ignores_term(w):
     prepare(w, server(w, DEAF) + " {port}")
     ends(w, 1, True)
 
 
-@test(timeout=90)
+@test
 def a_daemon_that_leaves_nobody_behind(w):
     """What was started has ended before anything listened: that is a failed start, and the daemon does not outlive it."""
     text = SERVER + "if os.fork():\n    os._exit(0)\nos.setsid()\nif os.fork():\n    os._exit(0)\ntime.sleep(0.2)\nserve(listen())\n"

@@ -106,10 +106,17 @@ local function run(route, world)
     ['envctl.host.port'] = {
       check = function(n)
         checks[#checks + 1] = n
-        if world.busy and world.busy[n] then
-          return nil, 'in use', 'EADDRINUSE'
+        local holder = world.busy and world.busy[n]
+        if holder then
+          holder.looks = (holder.looks or 0) + 1
+        end
+        if holder and holder.looks ~= holder.gone_at then
+          return nil, 'in use', holder.code or 'EADDRINUSE'
         end
         return true
+      end,
+      sockets = function(n)
+        return world.busy[n].sockets or {}
       end,
       listeners = function()
         local out = {}
@@ -121,7 +128,7 @@ local function run(route, world)
     },
     ['envctl.host.procfs'] = {
       holder = function(n)
-        return world.busy[n]
+        return world.busy[n].pid and world.busy[n]
       end,
     },
   }, function()
@@ -171,6 +178,33 @@ function M.test_taken_ports_are_looked_at_until_the_plan_stands()
   lu.assertEquals(#d.warnings, 1)
   -- Everything that listens is known after the first look: only wished and final ports were tried.
   lu.assertEquals(#checks, 4)
+end
+
+function M.test_who_is_gone_before_it_is_named_is_no_reason_to_move()
+  local d = run({}, { busy = { [9000] = { gone_at = 2, silent = true } } })
+  lu.assertEquals({ d.plan.projects[1].ports, #d.warnings }, { { backend = 8000, frontend = 9000 }, 0 })
+  -- Behind the first one there may be another, who stays.
+  d = run({}, { busy = { [8000] = { gone_at = 2 }, [9000] = { pid = 8, command = 'two' } } })
+  lu.assertEquals({ d.plan.projects[1].slot, #d.warnings }, { 1, 1 })
+  lu.assertStrContains(d.warnings[1].message, 'port 9000 of Main/frontend is held by pid 8 (two)')
+end
+
+function M.test_every_move_has_a_reason()
+  local connection = { state = 'connection', inode = 5, uid = 1001 }
+  local closed = { state = 'time-wait', inode = 0, uid = 0 }
+  for reason, sockets in pairs {
+    ['cannot be seen from here (of user id 1001)'] = { closed, connection },
+    ['closed connections of a server that is gone'] = { closed },
+    ['held by another program'] = {},
+  } do
+    local d = run({}, { busy = { [8000] = { sockets = sockets } } })
+    lu.assertEquals(d.plan.projects[1].slot, 1)
+    lu.assertStrContains(d.warnings[1].message, reason)
+  end
+end
+
+function M.test_a_look_that_fails_moves_nothing()
+  lu.assertErrorMsgContains('in use', run, {}, { busy = { [8000] = { code = 'EMFILE' } } })
 end
 
 function M.test_no_look_without_conflict_and_with_lock_only()

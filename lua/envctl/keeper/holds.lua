@@ -4,17 +4,18 @@ local err = require 'envctl.err'
 
 local M = {}
 
---- Takes a port. Raises plan_stale when somebody has it: the client plans again.
+--- Takes a port. Raises plan_stale when somebody has it: the client plans again; io_error when it cannot be told.
 ---@param op table
 ---@param number integer
 function M.take(op, number)
-  local free, message = port.check(number)
+  local free, message, code = port.check(number)
   local handle
   if free then
-    handle, message = port.hold(number)
+    handle, message, code = port.hold(number)
   end
   if not handle then
-    err.raise('plan_stale', tostring(message), { data = { port = number } })
+    local taken = code == 'EADDRINUSE' or code == 'EACCES'
+    err.raise(taken and 'plan_stale' or 'io_error', tostring(message), { data = { port = number, errno = code } })
   end
   op.holds[number] = handle
 end

@@ -18,6 +18,8 @@ M.MAX_PORT = 65535
 ---@field pid integer?
 ---@field command string?
 ---@field denied boolean? the port needs rights that this user does not have
+---@field uid integer? user of a socket whose process cannot be seen
+---@field lingers boolean? nobody has it: connections of a server that is gone keep it for a minute (TIME_WAIT)
 ---@field project string?
 ---@field service string?
 ---@field repo string?
@@ -211,6 +213,10 @@ function M.describe(holder)
       return string.format('held by pid %d%s', holder.pid, command)
     elseif holder.denied then
       return 'not open to this user'
+    elseif holder.lingers then
+      return 'kept by closed connections of a server that is gone (TIME_WAIT, about a minute)'
+    elseif holder.uid then
+      return string.format('held by a program that cannot be seen from here (of user id %d)', holder.uid)
     end
     return 'held by another program'
   elseif holder.kind == 'planned' then
@@ -272,7 +278,10 @@ local function taken_for(facts, project, own, planned, reserved)
     if owner and owner.project ~= project then
       return { kind = 'reserved', project = owner.project, service = owner.service }
     elseif busy and not owner then
-      return { kind = 'busy', pid = busy.pid, command = busy.command, denied = busy.denied }
+      return {
+        kind = 'busy', pid = busy.pid, command = busy.command, denied = busy.denied, uid = busy.uid,
+        lingers = busy.lingers,
+      }
     elseif planned[port] then
       return planned[port]
     end

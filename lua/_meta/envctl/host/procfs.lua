@@ -58,7 +58,7 @@ function procfs.signal_members(queries, signal) end
 ---@param pids integer[]
 ---@return {port: integer, addr: string, family: 'inet'|'inet6', pid: integer}[] sorted by port, then pid
 function procfs.listening(pids) end
---- Who listens on a port (walks all of /proc: only for messages).
+--- Who listens on a port; when nobody does, who has another socket there (walks all of /proc: only for messages).
 ---@param port integer
 ---@return {pid: integer, command: string, uid: integer}? holder nil when nobody or not visible
 function procfs.holder(port) end
