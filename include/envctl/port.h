@@ -24,7 +24,7 @@ bool ec_port_listeners(ec_listener **list, size_t *count, ec_err *err);
 /// Parses /proc/net/tcp or tcp6 text and appends its listening sockets. Pure but for the allocation.
 void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, size_t size, bool v6);
 
-/// Whether a server could listen now: bind and listen, with SO_REUSEADDR, on loopback and wildcard of both families in
+/// Whether a server could listen now: bind and listen, with SO_REUSEADDR, on the wildcard address of both families in
 /// turn. Errors: EADDRINUSE, EACCES.
 bool ec_port_check(uint16_t port, ec_err *err);
 

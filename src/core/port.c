@@ -202,16 +202,13 @@ static bool missing_family(int why)
 
 bool ec_port_check(uint16_t port, ec_err *err)
 {
+    // The wildcard address collides with whatever holds the port on any address.
     static const struct {
         int family;
-        bool any;
         const char *name;
-    } tries[] = {{AF_INET, false, "127.0.0.1"},
-                 {AF_INET, true, "0.0.0.0"},
-                 {AF_INET6, false, "[::1]"},
-                 {AF_INET6, true, "[::]"}};
+    } tries[] = {{AF_INET, "0.0.0.0"}, {AF_INET6, "[::]"}};
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
-        int fd = bound_socket(tries[i].family, tries[i].any, port, 1);
+        int fd = bound_socket(tries[i].family, true, port, 1);
         if (fd >= 0)
             close(fd);
         else if (!missing_family(errno))

@@ -6,7 +6,7 @@ local port = {}
 --- All listening sockets, IPv4 and IPv6, from one sock_diag dump (falls back to /proc/net/tcp{,6}).
 ---@return table<integer, {addr: string, family: 'inet'|'inet6', inode: integer, uid: integer}[]>
 function port.listeners() end
---- Whether a server could listen on the port now: bind and listen with SO_REUSEADDR on 127.0.0.1, 0.0.0.0, ::1 and :: in turn.
+--- Whether a server could listen on the port now: bind and listen with SO_REUSEADDR on 0.0.0.0 and :: in turn.
 ---@param n integer 1..65535
 ---@return true? free, string? message, string? code EADDRINUSE, EACCES
 function port.check(n) end
