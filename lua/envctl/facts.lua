@@ -504,28 +504,22 @@ local function add_listeners(facts, own)
   end
 end
 
-local function name_holder(facts, number, holder)
-  if holder.kind == 'busy' and not holder.denied then
-    local known = require('envctl.host.procfs').holder(number)
-    if known then
-      facts.busy[number] = { pid = known.pid, command = known.command }
-    end
-  end
-end
-
 -- Who holds what is in the way is only looked up for what will be said.
 local function name_holders(facts, assigned)
+  local wanted = {}
+  local function want(conflict)
+    if conflict and conflict.holder.kind == 'busy' and not conflict.holder.denied then
+      wanted[#wanted + 1] = conflict.port
+    end
+  end
   for _, result in pairs(assigned) do
-    local first = result.moved and result.moved.conflicts[1]
-    if first then
-      name_holder(facts, first.port, first.holder)
-    end
+    want(result.moved and result.moved.conflicts[1])
     for _, p in ipairs(result.problems) do
-      local conflict = p.code == 'port_taken' and p or p.conflicts and p.conflicts[1]
-      if conflict then
-        name_holder(facts, conflict.port, conflict.holder)
-      end
+      want(p.code == 'port_taken' and p or p.conflicts and p.conflicts[1])
     end
+  end
+  for number, holder in pairs(#wanted > 0 and require('envctl.host.procfs').holders(wanted) or {}) do
+    facts.busy[number] = { pid = holder.pid, command = holder.command }
   end
 end
 
