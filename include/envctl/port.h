@@ -32,7 +32,7 @@ bool ec_port_sockets(ec_listener **list, size_t *count, uint16_t port);
 /// Parses /proc/net/tcp or tcp6 text and appends its listening sockets. Pure but for the allocation.
 void ec_port_parse_proc(ec_listener **list, size_t *count, const char *text, size_t size, bool v6);
 
-/// Whether a server could listen now: bind, with SO_REUSEADDR, on loopback and wildcard of both families in turn. It
+/// Whether a server could listen now: bind, with SO_REUSEADDR, on the wildcard address of both families in turn. It
 /// disturbs nobody who does the same. Errors: EADDRINUSE, EACCES; all others say that the look itself failed (EMFILE
 /// …).
 bool ec_port_check(uint16_t port, ec_err *err);

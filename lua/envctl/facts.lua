@@ -598,31 +598,27 @@ local function unseen_holder(number)
   return socket and socket.inode ~= 0 and { uid = socket.uid } or found['time-wait'] and { lingers = true } or nil
 end
 
--- Names who is in the way. True when nobody is any more: what held the port for a moment is no reason to move.
-local function name_holder(facts, number, holder)
-  if holder.kind ~= 'busy' or holder.denied then
-    return false
-  end
-  local known = require('envctl.host.procfs').holder(number) or unseen_holder(number)
-  local gone = not known and probe_of(facts.config.availability)(number) == true
-  facts.busy[number] = not gone and (known or {}) or nil
-  return gone
-end
-
--- Who holds what is in the way is only looked up for what will be said. True when something turned out not to be in the way.
+-- Who holds what is in the way is only looked up for what will be said. True when something turned out not to be in the way: what
+-- held a port for a moment is no reason to move.
 local function name_holders(facts, assigned)
-  local gone = false
+  local wanted, gone = {}, false
+  local function want(conflict)
+    if conflict and conflict.holder.kind == 'busy' and not conflict.holder.denied then
+      wanted[#wanted + 1] = conflict.port
+    end
+  end
   for _, result in pairs(assigned) do
-    local first = result.moved and result.moved.conflicts[1]
-    if first then
-      gone = name_holder(facts, first.port, first.holder) or gone
-    end
+    want(result.moved and result.moved.conflicts[1])
     for _, p in ipairs(result.problems) do
-      local conflict = p.code == 'port_taken' and p or p.conflicts and p.conflicts[1]
-      if conflict then
-        gone = name_holder(facts, conflict.port, conflict.holder) or gone
-      end
+      want(p.code == 'port_taken' and p or p.conflicts and p.conflicts[1])
     end
+  end
+  local holders = #wanted > 0 and require('envctl.host.procfs').holders(wanted)
+  for _, number in ipairs(wanted) do
+    local known = holders[number] or unseen_holder(number)
+    local free = not known and probe_of(facts.config.availability)(number) == true
+    facts.busy[number] = not free and (known or {}) or nil
+    gone = gone or free
   end
   return gone
 end

@@ -6,35 +6,18 @@
 
 #include "envctl/mem.h"
 
-char *eb_reserve(eb_buf *b, size_t extra)
+void eb_grow(eb_buf *b, size_t extra)
 {
-    if (b->size + extra + 1 > b->capacity) {
-        size_t capacity = b->capacity ? b->capacity : 256;
-        while (capacity < b->size + extra + 1)
-            capacity *= 2;
-        b->data = ec_xrealloc(b->data, capacity);
-        b->capacity = capacity;
-    }
-    return b->data + b->size;
-}
-
-void eb_add(eb_buf *b, const void *data, size_t size)
-{
-    char *to = eb_reserve(b, size);
-    if (size)
-        memcpy(to, data, size);
-    b->size += size;
-    b->data[b->size] = '\0';
+    size_t capacity = b->capacity ? b->capacity : 256;
+    while (capacity < b->size + extra + 1)
+        capacity *= 2;
+    b->data = ec_xrealloc(b->data, capacity);
+    b->capacity = capacity;
 }
 
 void eb_adds(eb_buf *b, const char *text)
 {
     eb_add(b, text, strlen(text));
-}
-
-void eb_addc(eb_buf *b, char c)
-{
-    eb_add(b, &c, 1);
 }
 
 void eb_drop(eb_buf *b, size_t count)

@@ -221,20 +221,17 @@ static bool missing_family(int why)
 
 bool ec_port_check(uint16_t port, ec_err *err)
 {
+    // The wildcard address collides with whatever holds the port on any address.
     static const struct {
         int family;
-        bool any;
         const char *name;
-    } tries[] = {{AF_INET, false, "127.0.0.1"},
-                 {AF_INET, true, "0.0.0.0"},
-                 {AF_INET6, false, "[::1]"},
-                 {AF_INET6, true, "[::]"}};
+    } tries[] = {{AF_INET, "0.0.0.0"}, {AF_INET6, "[::]"}};
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
         // Bound is enough: what listens, and what is bound without SO_REUSEADDR, refuses it. A socket that listened
         // would be in the way itself: of others that look, of a service that starts just now, and even of the next try
         // here, for the close of a descriptor that somebody reads in /proc at that moment takes effect only when the
         // reader is done.
-        int fd = bound_socket(tries[i].family, tries[i].any, port);
+        int fd = bound_socket(tries[i].family, true, port);
         if (fd >= 0)
             close(fd);
         else if (!missing_family(errno))

@@ -30,14 +30,18 @@ static void compress(uint32_t h[8], const uint8_t block[64])
         w[i] = w[i - 16] + a + w[i - 7] + b;
     }
     memcpy(s, h, sizeof s);
-    // Instead of moving eight values on, each round counts them from another one.
-#define S(n) s[((n)-i) & 7]
-    for (int i = 0; i < 64; i++) {
-        uint32_t e = rotr(S(4), 6) ^ rotr(S(4), 11) ^ rotr(S(4), 25);
-        uint32_t t1 = S(7) + e + ((S(4) & S(5)) ^ (~S(4) & S(6))) + K[i] + w[i];
-        uint32_t a = rotr(S(0), 2) ^ rotr(S(0), 13) ^ rotr(S(0), 22);
-        S(3) += t1;
-        S(7) = t1 + a + ((S(0) & S(1)) ^ (S(0) & S(2)) ^ (S(1) & S(2)));
+    // Instead of moving eight values on, each round counts them from another one; eight rounds later they are where
+    // they were, so that unrolled they are registers.
+#define S(n) s[((n)-j) & 7]
+    for (int i = 0; i < 64; i += 8) {
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+            uint32_t e = rotr(S(4), 6) ^ rotr(S(4), 11) ^ rotr(S(4), 25);
+            uint32_t t1 = S(7) + e + ((S(4) & S(5)) ^ (~S(4) & S(6))) + K[i + j] + w[i + j];
+            uint32_t a = rotr(S(0), 2) ^ rotr(S(0), 13) ^ rotr(S(0), 22);
+            S(3) += t1;
+            S(7) = t1 + a + ((S(0) & S(1)) ^ (S(0) & S(2)) ^ (S(1) & S(2)));
+        }
     }
 #undef S
     for (int i = 0; i < 8; i++)

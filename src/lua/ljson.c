@@ -144,6 +144,7 @@ static int l_quote(lua_State *L)
 typedef struct writer {
     lua_State *L;
     eb_buf *out;
+    eb_buf *keys; // sorted, of all the objects that are open, one object behind the other
     bool indent;
     int array; // stack index of the metatable of arrays
 } writer;
@@ -151,10 +152,14 @@ typedef struct writer {
 typedef struct key {
     const char *text;
     size_t size;
+    int value; // stack index
 } key;
 
 static bool before(const key *a, const key *b)
 {
+    unsigned char x = (unsigned char)a->text[0], y = (unsigned char)b->text[0]; // NUL for an empty one
+    if (x != y)
+        return x < y;
     int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
     return order < 0 || (order == 0 && a->size < b->size);
 }
@@ -184,33 +189,48 @@ static void sort_keys(key *keys, size_t n)
     }
 }
 
+static void add_integer(eb_buf *b, lua_Integer i)
+{
+    char text[24], *p = text + sizeof text;
+    lua_Unsigned n = i < 0 ? 0 - (lua_Unsigned)i : (lua_Unsigned)i;
+    do {
+        *--p = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    if (i < 0)
+        *--p = '-';
+    eb_add(b, p, (size_t)(text + sizeof text - p));
+}
+
 static void add_number(writer *w)
 {
     lua_State *L = w->L;
-    char text[64];
     int exact;
     lua_Integer i = lua_tointegerx(L, -1, &exact);
     lua_Number n = lua_tonumber(L, -1);
     if (exact && (lua_isinteger(L, -1) || (n >= -9007199254740992.0 && n <= 9007199254740992.0))) {
-        snprintf(text, sizeof text, "%lld", (long long)i);
+        add_integer(w->out, i);
     } else if (!isfinite(n)) {
         lua_pushfstring(L, "number cannot be written as JSON: %s", luaL_tolstring(L, -1, NULL));
         lua_error(L);
     } else {
+        char text[64];
         snprintf(text, sizeof text, "%.15g", n);
         if (strtod(text, NULL) != n)
             snprintf(text, sizeof text, "%.17g", n);
+        eb_adds(w->out, text);
     }
-    eb_adds(w->out, text);
 }
 
 static void add_break(writer *w, int depth)
 {
     if (!w->indent)
         return;
-    eb_addc(w->out, '\n');
-    for (int i = 0; i < depth; i++)
-        eb_add(w->out, "  ", 2);
+    size_t size = 1 + 2 * (size_t)depth;
+    char *to = eb_reserve(w->out, size);
+    memset(to, ' ', size);
+    to[0] = '\n';
+    w->out->size += size;
 }
 
 static void add_value(writer *w, int depth);
@@ -233,46 +253,51 @@ static void add_array(writer *w, int depth)
     eb_addc(w->out, ']');
 }
 
-// The keys of the table on top, sorted; a userdata on top of it holds them.
-static key *sorted_keys(lua_State *L, size_t *count)
+// The keys of the table on top, sorted, behind the keys that are there; what belongs to them stays on the stack.
+static size_t push_sorted(writer *w)
 {
-    size_t n = 0;
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), n++) {
+    lua_State *L = w->L;
+    int table = lua_gettop(L);
+    size_t first = w->keys->size;
+    for (lua_pushnil(L); lua_next(L, table); lua_pushvalue(L, -2)) {
         if (lua_type(L, -2) != LUA_TSTRING) {
             lua_pushfstring(L, "JSON object key is a %s", luaL_typename(L, -2));
             lua_error(L);
         }
+        key k = {.value = lua_gettop(L)};
+        k.text = lua_tolstring(L, -2, &k.size);
+        eb_add(w->keys, &k, sizeof k);
+        luaL_checkstack(L, 10, "JSON");
     }
-    key *keys = lua_newuserdatauv(L, (n ? n : 1) * sizeof *keys, 0);
-    size_t i = 0;
-    for (lua_pushnil(L); lua_next(L, -3); lua_pop(L, 1), i++)
-        keys[i].text = lua_tolstring(L, -2, &keys[i].size);
-    sort_keys(keys, n);
-    *count = n;
-    return keys;
+    size_t n = (w->keys->size - first) / sizeof(key);
+    if (n > 0)
+        sort_keys((key *)(void *)(w->keys->data + first), n);
+    return n;
 }
 
 static void add_object(writer *w, int depth)
 {
     lua_State *L = w->L;
-    size_t n;
-    const key *keys = sorted_keys(L, &n);
+    int table = lua_gettop(L);
+    size_t first = w->keys->size, n = push_sorted(w);
     eb_addc(w->out, '{');
     for (size_t i = 0; i < n; i++) {
+        // What an inner object adds may move them.
+        key k = ((key *)(void *)(w->keys->data + first))[i];
         if (i > 0)
             eb_addc(w->out, ',');
         add_break(w, depth + 1);
-        add_quoted(w->out, keys[i].text, keys[i].size);
+        add_quoted(w->out, k.text, k.size);
         eb_add(w->out, ": ", w->indent ? 2 : 1);
-        lua_pushlstring(L, keys[i].text, keys[i].size);
-        lua_rawget(L, -3);
+        lua_pushvalue(L, k.value);
         add_value(w, depth + 1);
         lua_pop(L, 1);
     }
+    w->keys->size = first;
+    lua_settop(L, table);
     if (n > 0)
         add_break(w, depth);
     eb_addc(w->out, '}');
-    lua_pop(L, 1);
 }
 
 static bool is_array(lua_State *L, int array)
@@ -335,7 +360,7 @@ static int l_encode(lua_State *L)
     luaL_checktype(L, 2, LUA_TTABLE);
     bool indent = lua_toboolean(L, 3);
     lua_settop(L, 2);
-    writer w = {.L = L, .out = new_text(L), .indent = indent, .array = 2};
+    writer w = {.L = L, .keys = new_text(L), .out = new_text(L), .indent = indent, .array = 2};
     lua_pushvalue(L, 1);
     add_value(&w, 0);
     if (indent)
@@ -408,6 +433,10 @@ static int l_mark(lua_State *L)
         } else {
             end = i + 1;
         }
+    }
+    if (copied == 0) {
+        lua_settop(L, 1);
+        return 1;
     }
     eb_add(b, text + copied, size - copied);
     return push_text(L, b);

@@ -303,28 +303,60 @@ static int l_listening(lua_State *L)
     return 1;
 }
 
+typedef struct wanted {
+    uint16_t port;
+    pid_t pid; // 0 until it is found
+} wanted;
+
 typedef struct search {
     const ec_listener *all;
     size_t count;
-    uint16_t port;
-    bool hit;
-    pid_t pid;
+    wanted *ports;
+    size_t port_count;
+    size_t left; // listed, and not found yet
+    pid_t pid;   // whose sockets are looked at
 } search;
 
 static void search_socket(uint64_t inode, void *ud)
 {
     search *s = ud;
-    for (size_t i = 0; i < s->count; i++)
-        s->hit = s->hit || (s->all[i].port == s->port && s->all[i].inode == inode);
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->all[i].inode != inode)
+            continue;
+        for (wanted *w = s->ports; w < s->ports + s->port_count; w++) {
+            if (w->port == s->all[i].port && w->pid == 0) {
+                w->pid = s->pid;
+                s->left--;
+            }
+        }
+    }
 }
 
 static bool search_pid(pid_t pid, void *ud)
 {
     search *s = ud;
-    ec_procfs_sockets(pid, search_socket, s);
-    if (s->hit)
-        s->pid = pid;
-    return !s->hit;
+    s->pid = pid;
+    if (s->left > 0)
+        ec_procfs_sockets(pid, search_socket, s);
+    return s->left > 0;
+}
+
+static bool is_listed(const search *s, uint16_t port)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->all[i].port == port)
+            return true;
+    return false;
+}
+
+// Whose the listed sockets are, of the ports that have nobody yet.
+static void find_owners(search *s)
+{
+    s->left = 0;
+    for (size_t i = 0; i < s->port_count; i++)
+        s->left += s->ports[i].pid == 0 && is_listed(s, s->ports[i].port);
+    if (s->left > 0)
+        ec_procfs_each(search_pid, s);
 }
 
 static void push_command(lua_State *L, pid_t pid)
@@ -344,37 +376,54 @@ static void push_command(lua_State *L, pid_t pid)
     eb_free(&b);
 }
 
-// Who listens; where nobody does, who has any socket on it: one that is bound, or a connection that goes out from it.
-static int l_holder(lua_State *L)
+static void push_holder(lua_State *L, pid_t pid)
 {
-    lua_Integer port = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, port >= 1 && port <= 65535, 1, "a port is 1..65535");
-    ec_listener *all = NULL;
-    search s = {.port = (uint16_t)port};
-    if (ec_port_listeners(&all, &s.count, NULL)) {
-        s.all = all;
-        ec_procfs_each(search_pid, &s);
-    }
-    free(all);
-    all = NULL;
-    if (!s.hit && ec_port_sockets(&all, &s.count, s.port)) {
-        s.all = all;
-        ec_procfs_each(search_pid, &s);
-    }
-    free(all);
-    if (!s.hit)
-        return 0;
     char path[32];
     struct stat st = {0};
-    snprintf(path, sizeof path, "/proc/%d", s.pid);
+    snprintf(path, sizeof path, "/proc/%d", pid);
     int rc = stat(path, &st);
     lua_createtable(L, 0, 3);
-    lua_pushinteger(L, s.pid);
+    lua_pushinteger(L, pid);
     lua_setfield(L, -2, "pid");
-    push_command(L, s.pid);
+    push_command(L, pid);
     lua_setfield(L, -2, "command");
     lua_pushinteger(L, rc == 0 ? (lua_Integer)st.st_uid : -1);
     lua_setfield(L, -2, "uid");
+}
+
+static int l_holders(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    search s = {.port_count = lua_rawlen(L, 1)};
+    s.ports = lua_newuserdatauv(L, (s.port_count + 1) * sizeof *s.ports, 0);
+    for (size_t i = 0; i < s.port_count; i++) {
+        lua_rawgeti(L, 1, (lua_Integer)i + 1);
+        lua_Integer port = lua_tointeger(L, -1);
+        luaL_argcheck(L, port >= 1 && port <= 65535, 1, "a port is 1..65535");
+        s.ports[i] = (wanted){.port = (uint16_t)port};
+        lua_pop(L, 1);
+    }
+    ec_listener *all = NULL;
+    if (ec_port_listeners(&all, &s.count, NULL)) {
+        s.all = all;
+        find_owners(&s);
+    }
+    free(all);
+    // Where nobody listens, somebody has a socket that is only bound, or a connection that goes out from there.
+    for (size_t i = 0; i < s.port_count; i++) {
+        if (s.ports[i].pid == 0 && ec_port_sockets(&all, &s.count, s.ports[i].port)) {
+            s.all = all;
+            find_owners(&s);
+            free(all);
+        }
+    }
+    lua_createtable(L, 0, (int)s.port_count);
+    for (size_t i = 0; i < s.port_count; i++) {
+        if (s.ports[i].pid) {
+            push_holder(L, s.ports[i].pid);
+            lua_rawseti(L, -2, s.ports[i].port);
+        }
+    }
     return 1;
 }
 
@@ -435,7 +484,7 @@ int luaopen_envctl_host_procfs(lua_State *L)
         {"members", l_members},
         {"signal_members", l_signal_members},
         {"listening", l_listening},
-        {"holder", l_holder},
+        {"holders", l_holders},
         {"cgroup_base", l_cgroup_base},
         {"cgroup_populated", l_cgroup_populated},
         {"cgroup_make", l_cgroup_make},

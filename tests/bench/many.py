@@ -77,8 +77,11 @@ def measure(bench, count, seconds):
     print(f"keeper, idle             {used / seconds / 10:8.3f} % of a core ({used:.1f} ms in {seconds} s)")
     print(f"keeper, RSS              {memory_mb(keeper, 'VmRSS'):8.1f} MB (most: {memory_mb(keeper, 'VmHWM'):.1f} MB)")
     for command in (["show-state"], ["show-state", "--json"], ["health"]):
+        before = os.times()
         times = [bench.envctl(*command)[0] for _ in range(20)]
-        print(f"{' '.join(command):24} {statistics.median(times):8.1f} ms (best {min(times):.1f} ms)")
+        after = os.times()
+        cpu = (after.children_user + after.children_system - before.children_user - before.children_system) * 50
+        print(f"{' '.join(command):24} {statistics.median(times):8.1f} ms (best {min(times):.1f} ms, processor {cpu:.1f} ms)")
     print(f"stop-all                 {bench.envctl('stop-all')[0]:8.0f} ms")
 
 

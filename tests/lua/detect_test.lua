@@ -31,7 +31,14 @@ local function host(tree, programs)
     end
     return path
   end
+  local function own_type(path)
+    return files[path] and (type(files[path].text) == 'table' and 'link' or 'file') or dirs[path] and 'dir' or nil
+  end
   local fs = {}
+  function fs.lstat(path)
+    local kind = own_type(path) or own_type(follow(path))
+    return kind and { type = kind } or nil
+  end
   function fs.stat(path)
     path = follow(path)
     if files[path] and type(files[path].text) == 'string' then
@@ -53,7 +60,7 @@ local function host(tree, programs)
         local child = name:sub(1, #path + 1) == path .. '/' and name:sub(#path + 2):match('^([^/]+)')
         if child and not seen[child] then
           seen[child] = true
-          out[#out + 1] = { name = child, type = dirs[path .. '/' .. child] and 'dir' or 'file' }
+          out[#out + 1] = { name = child, type = own_type(path .. '/' .. child) }
         end
       end
     end
@@ -627,6 +634,41 @@ function M.test_real_files()
   result = detect.services(project, settings { FRONTEND_DIR = 'web' })
   lu.assertEquals({ result.services[2].dir, result.problems[1] }, { 'web', nil })
   assert(fs.remove_tree(root))
+end
+
+-- A listing answers for what is in it and for what is not; only links take a look.
+function M.test_a_listing_saves_looks()
+  local fakes = host { ['a/x.py'] = '', ['a/sub/y.py'] = '', ['a/out'] = { link = '/repo/a/sub' }, ['b/z.py'] = '' }
+  local looks, stat = {}, fakes.fs.stat
+  fakes.fs.stat = function(path)
+    looks[#looks + 1] = path
+    return stat(path)
+  end
+  local files = Files.open('/repo', fakes)
+  lu.assertEquals(#files:list 'a', 3)
+  lu.assertEquals(#files:list 'nowhere', 0)
+  lu.assertEquals({ files:kind 'a/x.py', files:kind 'a/sub', files:kind 'a/none' }, { 'file', 'dir' })
+  lu.assertNil(files:kind 'a/none/deeper/still')
+  lu.assertEquals(looks, {})
+  lu.assertEquals(files:kind 'a/out', 'dir')
+  lu.assertEquals({ files:kind 'b/z.py', files:kind 'a/sub/y.py', files:kind 'c/d' }, { 'file', 'file' })
+  lu.assertEquals(looks, { '/repo/a/out', '/repo/b', '/repo/b/z.py', '/repo/a/sub/y.py', '/repo/c' })
+end
+
+-- What the repository plants on PATH is stepped over, also behind a link.
+function M.test_planted_programs()
+  for _, planted in ipairs { '/repo/bin', '/elsewhere/bin' } do
+    local fakes, asked = host { ['/elsewhere'] = { link = '/repo' } }, {}
+    fakes.sys.which = function(name, opts)
+      asked[#asked + 1] = opts and opts.avoid or 'anywhere'
+      return (name == 'npm' and not opts and planted or '/usr/bin') .. '/' .. name
+    end
+    local files = Files.open('/repo', fakes)
+    lu.assertEquals({ files:which 'node', files:which 'npm', files:which 'node' }, {
+      '/usr/bin/node', '/usr/bin/npm', '/usr/bin/node',
+    })
+    lu.assertEquals(asked, { 'anywhere', 'anywhere', '/repo' })
+  end
 end
 
 return M

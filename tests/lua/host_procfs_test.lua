@@ -154,8 +154,11 @@ M.test_listening = with_service(function(process)
   support.raises('integers expected', procfs.listening, { 'x' })
   support.raises('integers expected', procfs.listening, { 1.5 })
   support.raises('table expected', procfs.listening, 1)
-  support.raises('a port is 1..65535', procfs.holder, 0)
-  support.raises('a port is 1..65535', procfs.holder, 65536 + 22)
+  support.raises('a port is 1..65535', procfs.holders, { 0 })
+  support.raises('a port is 1..65535', procfs.holders, { 80, 65536 + 22 })
+  support.raises('a port is 1..65535', procfs.holders, { 'x' })
+  support.raises('table expected', procfs.holders, 80)
+  lu.assertEquals(procfs.holders {}, {})
 end)
 
 -- Somebody who listens, as the kernel and we see it.
@@ -187,7 +190,10 @@ function M.test_listening_and_holder_of_a_server()
     -- A duplicated descriptor is one listener.
     lu.assertEquals(procfs.listening { pid }, { { port = number, addr = '127.0.0.1', family = 'inet', pid = pid } })
     lu.assertEquals(procfs.listening { sys.getpid() }, {})
-    local holder = procfs.holder(number)
+    -- Port 1 is nobody's.
+    local holders = procfs.holders { 1, number, number }
+    local holder = holders[number]
+    lu.assertNil(holders[1])
     lu.assertEquals(holder.pid, pid)
     lu.assertEquals(holder.uid, sys.geteuid())
     lu.assertStrContains(holder.command, 'python')
@@ -213,7 +219,7 @@ function M.test_listening_and_holder_of_a_server()
   if not ok then
     error(e, 0)
   end
-  lu.assertNil(procfs.holder(number))
+  lu.assertNil(procfs.holders({ number })[number])
 end
 
 function M.test_cgroups()

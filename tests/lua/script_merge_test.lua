@@ -118,6 +118,12 @@ function M.test_origins()
   lu.assertEquals(origins:of { 'api', 'port' }.layer, 'script')
   lu.assertEquals(origins:of({ 'api' }).layer, 'script')
   lu.assertEquals(origins:of({ 'new', 'command' }).layer, 'script')
+  for _, name in ipairs { 'api', 'new', 'other' } do
+    local of = origins:of_keys { name }
+    for _, key in ipairs { 'env', 'port', 'command', 'dir', 'env' } do
+      lu.assertEquals(of(key), origins:of { name, key }, name .. '.' .. key)
+    end
+  end
   lu.assertNil(origins:of { 'other' })
 end
 

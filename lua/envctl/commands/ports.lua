@@ -3,23 +3,24 @@ local json = require 'envctl.util.json'
 
 local M = {}
 
-local function holder_of(port)
-  local holder = require('envctl.host.procfs').holder(port)
-  return holder and { pid = holder.pid, command = holder.command } or json.null
-end
-
 ---@param ctx envctl.Context
 ---@return integer exit code
 function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
   local entries = require('envctl.state.ports_table').read(ctx.paths)
   local listeners = require('envctl.host.port').listeners()
+  local held = {}
+  for _, e in ipairs(entries) do
+    held[#held + 1] = listeners[e.port] and e.port
+  end
+  local holders = #held > 0 and require('envctl.host.procfs').holders(held) or {}
   local list = json.array {}
   for _, e in ipairs(entries) do
-    local held = listeners[e.port] ~= nil
+    local holder = holders[e.port]
     list[#list + 1] = {
       scope = e.scope, repo = e.repo or json.null, project = e.project, slot = e.slot or json.null, service = e.service,
-      port = e.port, state = held and 'held' or 'reserved', holder = held and holder_of(e.port) or json.null,
+      port = e.port, state = listeners[e.port] and 'held' or 'reserved',
+      holder = holder and { pid = holder.pid, command = holder.command } or json.null,
     }
   end
   table.sort(list, function(a, b)

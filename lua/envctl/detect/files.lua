@@ -4,6 +4,9 @@ local M = {}
 -- Detection reads manifests and entry files. What is larger than this is neither.
 local MAX_BYTES = 256 * 1024
 
+-- Where programs are on PATH, for all projects of a command.
+local on_path = {}
+
 ---@class envctl.detect.Files
 ---@field root string absolute directory
 ---@field place string? where a worktree will be for which this one stands: with what git has of it, and nothing else
@@ -21,8 +24,9 @@ function M.open(root, host)
     sys = host and host.sys or require 'envctl.host.sys',
     texts = {},
     stats = {},
+    lists = {},
     documents = {},
-    programs = {},
+    programs = host and {} or on_path,
   }, Files)
 end
 
@@ -86,14 +90,32 @@ function Files:placed(rel)
   return M.join(self.place or self.root, rel)
 end
 
+-- What the listing of its directory says about a path: its type, false when it is not there, nil when that takes a look. What is
+-- below nothing is not there either.
+function Files:listed(rel)
+  local dir, name = rel:match '^(.+)/([^/]+)$'
+  local list = self.lists[dir or '']
+  if list then
+    local kind = list.types[name or rel] or false
+    if kind ~= 'link' then
+      return kind
+    end
+  elseif dir and self:kind(dir) ~= 'dir' then
+    return false
+  end
+end
+
 --- 'file', 'dir' or another type, symbolic links followed; nil when there is nothing.
 ---@param rel string
 ---@return string?
 function Files:kind(rel)
   local known = self.stats[rel]
   if known == nil then
-    local stat = self.fs.stat(self:path(rel))
-    known = stat and stat.type or false
+    known = self:listed(rel)
+    if known == nil then
+      local stat = self.fs.stat(self:path(rel))
+      known = stat and stat.type or false
+    end
     self.stats[rel] = known
   end
   return known or nil
@@ -127,7 +149,19 @@ end
 ---@param rel string
 ---@return {name: string, type: string}[]
 function Files:list(rel)
-  return self.fs.list(self:path(rel)) or {}
+  local known = self.lists[rel]
+  if not known then
+    local entries = self.fs.list(self:path(rel))
+    if not entries then
+      return {}
+    end
+    known = { entries = entries, types = {} }
+    for _, entry in ipairs(entries) do
+      known.types[entry.name] = entry.type
+    end
+    self.lists[rel] = known
+  end
+  return known.entries
 end
 
 --- A JSON object from a file.
@@ -156,28 +190,52 @@ function Files:executable(rel)
   return self:is_file(rel) and self.fs.access(self:path(rel), 'x')
 end
 
+-- The root with its links resolved.
+function Files:real_root()
+  self.real = self.real or self.fs.realpath(self.root)
+  return self.real
+end
+
+local function below(path, root)
+  return path == root or path:sub(1, #root + 1) == root .. '/'
+end
+
 --- A program on PATH; what the repository itself plants on PATH does not count.
 ---@param name string bare name
 ---@return string? absolute
 function Files:which(name)
   local known = self.programs[name]
   if known == nil then
-    known = self.sys.which(name, { avoid = self.root }) or false
+    local path = self.sys.which(name)
+    known = path and { path = path, dir = self.fs.realpath(path:match '^(.*)/') } or false
     self.programs[name] = known
   end
-  return known or nil
+  if not known then
+    return nil
+  elseif below(known.path, self.root) or below(known.dir or '', self:real_root() or self.root) then
+    return (self.sys.which(name, { avoid = self.root }))
+  end
+  return known.path
 end
 
 --- Whether a relative directory, symbolic links resolved, is inside the root.
----@param rel string
+---@param rel string clean
 ---@return boolean
 function Files:inside(rel)
-  local root = self.fs.realpath(self.root)
-  local target = self.fs.realpath(self:path(rel))
-  if not root or not target then
-    return false
+  local at, linked = self.root, false
+  for part in rel:gmatch '[^/]+' do
+    at = at .. '/' .. part
+    local stat = self.fs.lstat(at)
+    if not stat then
+      return false
+    end
+    linked = linked or stat.type == 'link'
   end
-  return target == root or target:sub(1, #root + 1) == root .. '/'
+  if not linked then
+    return true
+  end
+  local root, target = self:real_root(), self.fs.realpath(at)
+  return root ~= nil and target ~= nil and below(target, root)
 end
 
 return M

@@ -172,8 +172,9 @@ function M.read(files, dir)
       return read(text, rel, deps.found)
     end
   end
+  local entries = files:list(dir) -- first: it answers what comes after
   deps.poetry = manifest('pyproject.toml', M.pyproject) or false
-  for _, entry in ipairs(files:list(dir)) do
+  for _, entry in ipairs(entries) do
     if entry.name:find('^requirements[%w%._%-]*%.txt$') then
       local rel = Files.join(dir, entry.name)
       deps.markers[#deps.markers + 1] = rel

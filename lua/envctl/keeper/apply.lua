@@ -309,7 +309,7 @@ local function mark_ready(op, svc, where)
 end
 
 local function describe_holder(number)
-  local holder = procfs.holder(number)
+  local holder = procfs.holders({ number })[number]
   return holder and string.format('pid %d (%s)', holder.pid, holder.command) or 'another program'
 end
 

@@ -84,7 +84,7 @@ end
 local function check_port(record)
   local deadline = sys.mono_ms() + PORT_BUDGET_MS
   while observe.socket_is_held(record) do
-    local holder = procfs.holder(record.actual_port)
+    local holder = procfs.holders({ record.actual_port })[record.actual_port]
     local id = holder and procfs.identity(holder.pid)
     if id then
       proc.signal(id, 'KILL')

@@ -49,37 +49,61 @@ local function make_node(self, path, origin)
   return node
 end
 
-local function origin_of(self, path)
+-- From a node and what the layer that it is cut from wrote there (`whole` and `value`), one key down.
+local function step(node, whole, value, key)
+  node = node and node.parts and node.parts[key]
+  if node and node.cut then
+    return node, node.whole, node.value
+  elseif type(value) == 'table' then
+    return node, whole, value[key]
+  end
+  return node, whole, nil
+end
+
+local function walk(self, path)
   local node, whole, value = self.root, nil, nil
   for _, key in ipairs(path) do
-    if node then
-      node = node.parts and node.parts[key]
-    end
-    if node and node.cut then
-      whole, value = node.whole, node.value
-    elseif type(value) == 'table' then
-      value = value[key]
-    else
-      value = nil
-    end
+    node, whole, value = step(node, whole, value, key)
   end
-  if node and node.origin then
-    return node.origin
-  elseif whole and value ~= nil then
-    return pending(whole, path)
+  return node, whole, value
+end
+
+local function origin_of(node, whole, value, path)
+  local origin = node and node.origin
+  if not origin and whole and value ~= nil then
+    origin = pending(whole, path)
   end
+  if origin and origin.pending then -- lines are looked up when somebody asks
+    origin.file, origin.line = origin.pending.at(origin.path or path)
+    origin.pending, origin.path = nil, nil
+  end
+  return origin
 end
 
 --- Where the value at a path is from; a table is from where it was changed last.
 ---@param path (string|integer)[]
 ---@return envctl.script.Origin?
 function Origins:of(path)
-  local origin = origin_of(self, path)
-  if origin and origin.pending then -- lines are looked up when somebody asks
-    origin.file, origin.line = origin.pending.at(origin.path or path)
-    origin.pending, origin.path = nil, nil
+  local node, whole, value = walk(self, path)
+  return origin_of(node, whole, value, path)
+end
+
+--- The same for many keys of one table, which has its last form: the function that is returned takes a key.
+---@param path (string|integer)[] of the table
+---@return fun(key: string|integer): envctl.script.Origin?
+function Origins:of_keys(path)
+  local node, whole, value = walk(self, path)
+  local known, at, last = {}, table.move(path, 1, #path, 1, {}), #path + 1
+  return function(key)
+    local origin = known[key]
+    if origin == nil then
+      at[last] = key
+      local inner, from, part = step(node, whole, value, key)
+      origin = origin_of(inner, from, part, at) or false
+      known[key] = origin
+    end
+    return origin or nil
   end
-  return origin
 end
 
 --- The same for a value that can be missing: then what it would be a part of counts.

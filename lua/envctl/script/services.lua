@@ -230,9 +230,7 @@ end
 -- A field that a function changed is the function's; one that was written is of its line.
 local function build(name, svc, lower, origins, project)
   local d, origin = lower and merge.copy(lower) or new_detection(name), {}
-  local function origin_of(field)
-    return origins:of { 'services', name, field }
-  end
+  local origin_of = origins:of_keys { 'services', name }
   apply_fields(d, svc, origin_of, project)
   for field, o in pairs(lower and lower.origin or {}) do
     origin[field] = o

@@ -8,13 +8,8 @@ local function integer(low, high)
   end
 end
 
-local function of_type(name)
-  return function(value)
-    return type(value) == name
-  end
-end
-
-local text, flag, number, object = of_type 'string', of_type 'boolean', of_type 'number', of_type 'table'
+-- A check is the name of a type, or a function of the value.
+local text, flag, number, object = 'string', 'boolean', 'number', 'table'
 local count, pid, port = integer(0, math.maxinteger), integer(1, 0x7FFFFFFF), integer(1, 65535)
 
 local function list_of(check)
@@ -36,8 +31,9 @@ local function record(fields)
     if type(value) ~= 'table' then
       return false
     end
-    for name, check in pairs(fields) do
-      if value[name] ~= nil and not check(value[name]) then
+    for name, field in pairs(value) do
+      local check = fields[name]
+      if check and type(field) ~= check and (type(check) == 'string' or not check(field)) then
         return false, name
       end
     end
@@ -69,7 +65,7 @@ end
 local process = record(PROCESS)
 
 local function logs(value)
-  for _, log in pairs(object(value) and value or { false }) do
+  for _, log in pairs(type(value) == 'table' and value or { false }) do
     if not process(log) or not log.log_path then
       return false
     end

@@ -11,7 +11,7 @@ function port.listeners() end
 ---@param n integer 1..65535
 ---@return {addr: string, family: 'inet'|'inet6', inode: integer, uid: integer, state: 'listen'|'bound'|'time-wait'|'connection'}[]
 function port.sockets(n) end
---- Whether a server could listen on the port now: bind with SO_REUSEADDR on 127.0.0.1, 0.0.0.0, ::1 and :: in turn. Nobody who does
+--- Whether a server could listen on the port now: bind with SO_REUSEADDR on 0.0.0.0 and :: in turn. Nobody who does
 --- the same, or listens a moment later, is disturbed.
 ---@param n integer 1..65535
 ---@return true? free, string? message, string? code EADDRINUSE, EACCES; any other says that the look itself failed

@@ -58,10 +58,12 @@ function procfs.signal_members(queries, signal) end
 ---@param pids integer[]
 ---@return {port: integer, addr: string, family: 'inet'|'inet6', pid: integer}[] sorted by port, then pid
 function procfs.listening(pids) end
---- Who listens on a port; when nobody does, who has another socket there (walks all of /proc: only for messages).
----@param port integer
----@return {pid: integer, command: string, uid: integer}? holder nil when nobody or not visible
-function procfs.holder(port) end
+--- Who listens on ports; where nobody does, who has another socket there (walks all of /proc, once or twice for all of them:
+--- only for messages).
+---@param ports integer[]
+---@return table<integer, {pid: integer, command: string, uid: integer}> holders by port; without those that nobody has, or nobody
+--- who is visible
+function procfs.holders(ports) end
 
 --- A writable cgroup v2 directory of our own to put leaves into, or nil. With create=true the directory is made.
 ---@param name string directory name, such as envctl-repo-0123
