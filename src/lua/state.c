@@ -7,13 +7,11 @@
 
 #include "envctl/loop.h"
 #include "envctl/mem.h"
-#include "envctl/pool.h"
 #include "envctl/proc.h"
 #include "lx.h"
 
 struct envctl_vm {
     lua_State *L;
-    ec_pool *pool;
     lx_ctx ctx;
 };
 
@@ -112,23 +110,11 @@ static int setup(lua_State *L)
     return 0;
 }
 
-static lua_State *new_state(envctl_vm *vm)
-{
-#ifdef ENVCTL_SANITIZED
-    // Each block is one of malloc's, so that the sanitizers see who goes beyond it.
-    (void)vm;
-    return luaL_newstate();
-#else
-    vm->pool = ec_pool_new();
-    return vm->pool ? lua_newstate(ec_pool_alloc, vm->pool) : NULL;
-#endif
-}
-
 envctl_vm *envctl_vm_new(int argc, char **argv, int all_libs)
 {
     envctl_vm *vm = ec_xcalloc(1, sizeof *vm);
     vm->ctx.loop = ec_loop_new();
-    vm->L = new_state(vm);
+    vm->L = luaL_newstate();
     if (!vm->L || !vm->ctx.loop) {
         free(vm);
         return NULL;
@@ -157,6 +143,5 @@ void envctl_vm_free(envctl_vm *vm)
     lua_close(vm->L); // releases close their handles …
     ec_proc_shutdown();
     ec_loop_free(vm->ctx.loop); // … and the loop frees them
-    ec_pool_free(vm->pool);
     free(vm);
 }
