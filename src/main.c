@@ -48,6 +48,12 @@ int main(int argc, char **argv)
         code = (int)lua_tointeger(L, -1);
     else
         fprintf(stderr, "envctl: internal error: %s\n", luaL_tolstring(L, -1, NULL));
-    envctl_vm_free(vm);
+#ifdef __SANITIZE_ADDRESS__
+    envctl_vm_free(vm); // who was forgotten is seen
+#else
+    // The kernel takes everything back at once; object by object it was a tenth of an inspection command.
+    fflush(NULL);
+    _exit(code);
+#endif
     return code;
 }
