@@ -44,7 +44,7 @@ class Docker:
         return [json.loads(line) for line in (self.top / "calls").read_text().splitlines()]
 
 
-@test
+@test(timeout=120)
 def a_worktree_takes_its_containers_along(w):
     with Data(w), Docker(w) as docker:
         configure(w, postgres=False, mode="TREES", TREES_BACKEND_ENABLE=False, ENVCTL_REDIS_PROVIDER="docker")
@@ -66,7 +66,7 @@ def a_worktree_takes_its_containers_along(w):
         equal(docker.projects("volume"), ["shop-2"], "when it is asked for")
 
 
-@test
+@test(timeout=120)
 def a_container_that_nobody_can_reach(w):
     """It runs, but whoever published its port has died."""
     with Data(w), Docker(w) as docker:
@@ -88,7 +88,7 @@ def a_container_that_nobody_can_reach(w):
         equal((now["final"], now["container_id"], len(docker.things("volume"))), (port, part["container_id"], 1), "nothing else changed")
 
 
-@test
+@test(timeout=120)
 def nothing_that_is_started_reads_the_terminal(w):
     """Every kind of child, started from a terminal: a key that is pressed there is nobody's but envctl's."""
     with Data(w), Docker(w) as docker:
@@ -116,7 +116,7 @@ def nothing_that_is_started_reads_the_terminal(w):
         for command in (["--plan", "web/x"], ["delete-worktree", "web_x-1", "--force", "--yes"]):
             terminal = Pty(w, BIN, *command)
             try:
-                equal(terminal.wait(40), 0, f"{command}: {terminal.bytes.decode(errors='replace')}")
+                equal(terminal.wait(60), 0, f"{command}: {terminal.bytes.decode(errors='replace')}")
                 for p in w.processes():
                     check("/dev/pts" not in p.fds().get(0, ""), f"{p} has the terminal as its input")
             finally:
