@@ -126,9 +126,20 @@ local function run(route, world)
         return out
       end,
     },
+    ['envctl.deps.engine'] = {
+      docker = function()
+        return false, 'docker: not installed'
+      end,
+      podman = function() end,
+      socket = function() end,
+    },
     ['envctl.host.procfs'] = {
-      holder = function(n)
-        return world.busy[n].pid and world.busy[n]
+      holders = function(list)
+        local out = {}
+        for _, n in ipairs(list) do
+          out[n] = world.busy[n].pid and world.busy[n] or nil
+        end
+        return out
       end,
     },
   }, function()
