@@ -27,7 +27,7 @@ def without_docker(w):
     return Data(w)
 
 
-@test(timeout=240)
+@test(timeout=400)
 def in_containers(w):
     with without_docker(w) as data, podman(w) as engine:
         images(engine)
