@@ -151,7 +151,11 @@ local function check(ctx)
       end
       return 0
     end
-    local findings = require('envctl.script.check').run(session, ctx)
+    local checks = require 'envctl.script.check'
+    local findings = checks.run(session, ctx)
+    if #findings.errors == 0 then
+      checks.plan(ctx, findings)
+    end
     local ok = #findings.errors == 0
     if ctx.out.is_json then
       document(ctx, 'check', {

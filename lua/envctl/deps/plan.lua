@@ -60,6 +60,10 @@ function M.wants(config, project)
   return out
 end
 
+--- Ids of what is built in, in order.
+---@type string[]
+M.built_in = require('envctl.util.names').sorted(definitions.by_id)
+
 --- The holder of what is shared by all projects. No project has such a name.
 M.SHARED = '@shared'
 

@@ -7,7 +7,7 @@ local services = require 'envctl.plan.services'
 local digest = require 'envctl.plan.digest'
 local reuse = require 'envctl.plan.reuse'
 local deps = require 'envctl.deps.plan'
-local definitions = require 'envctl.deps.definitions'
+local hints = require 'envctl.plan.hints'
 
 local M = {}
 
@@ -200,19 +200,6 @@ local function port_problem(draft, project, p)
   end
 end
 
--- How something that is needed and not there comes to be.
-local function need_hint(draft, project, need)
-  if definitions.by_id[need] then
-    return ('switch it on: %s_%s_ENABLE=true, or dependencies = { %s = {} } in a script'):format(
-      draft.facts.mode:upper(), need:upper(), need)
-  end
-  local known = M.service_names(project)
-  table.move(draft.facts.config.dependencies, 1, #draft.facts.config.dependencies, #known + 1, known)
-  local near = require('envctl.util.suggest').nearest(need, known)
-    or require('envctl.util.suggest').nearest(need, require('envctl.util.names').sorted(definitions.by_id))
-  return (near and 'did you mean "' .. near .. '"? ' or '') .. 'known: ' .. table.concat(known, ', ')
-end
-
 local function layer_problem(draft, project, p)
   if p.code == 'dependency_cycle' then
     block(draft, {
@@ -228,7 +215,7 @@ local function layer_problem(draft, project, p)
     block(draft, {
       code = 'unknown_need', message = string.format('%s needs "%s", which is neither a service nor a dependency here',
         p.service, p.need),
-      hint = need_hint(draft, project, p.need),
+      hint = hints.need(draft.facts, M.service_names(project), p.need),
       where = where_of((service_of(project, p.service).origin or {}).needs, names.short(project.name, p.service)),
     })
   end
@@ -258,31 +245,12 @@ local function scope_of(draft, project)
   }
 end
 
--- What could have been meant by a placeholder that has no value.
-local function placeholder_hint(scope, name)
-  local of = name:match '^services%.(.+)%.url$' or name:match '^services%.(.+)%.port$'
-  if name == 'port' then
-    return 'it does not listen, so it has no port'
-  elseif of and scope.services[of] then
-    return of .. ' does not listen, so it has none'
-  end
-  local known = { 'port', 'project', 'root' }
-  for _, part in ipairs { { scope.sources, '' }, { scope.ports, 'ports.' }, { scope.services, 'services.', '.url' } } do
-    for key in pairs(part[1]) do
-      known[#known + 1] = part[2] .. key .. (part[3] or '')
-    end
-  end
-  table.sort(known)
-  local near = require('envctl.util.suggest').nearest(name, known)
-  return near and 'did you mean ${' .. near .. '}?' or 'write $${' .. name .. '} when the text is meant as it is'
-end
-
 local function unknown_placeholder(draft, project, scope, service, name, variable)
   local what = variable and service .. '.env.' .. variable or service .. '.command'
   local origin = service_of(project, service).origin or {}
   block(draft, {
     code = 'config_invalid', message = string.format('%s: ${%s} has no value', what, name),
-    hint = placeholder_hint(scope, name),
+    hint = hints.placeholder(scope, name),
     where = where_of(origin[variable and 'env' or 'command'], names.short(project.name, service)),
   })
 end
