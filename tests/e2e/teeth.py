@@ -171,7 +171,7 @@ TEETH = [
         "test_lifecycle",
         ["a_restart_that_has_to_move_tells_the_others"],
         None,
-        [("plan/startup.lua", "  move_along(draft)\n", "")],
+        [("plan/startup.lua", "    chosen.add_moved(facts, draft.chosen, draft.ports)\n", "")],
     ),
     (
         "no second one beside what does not end",

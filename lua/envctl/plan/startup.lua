@@ -6,6 +6,7 @@ local ports = require 'envctl.plan.ports'
 local services = require 'envctl.plan.services'
 local digest = require 'envctl.plan.digest'
 local reuse = require 'envctl.plan.reuse'
+local chosen = require 'envctl.plan.chosen'
 local deps = require 'envctl.deps.plan'
 local hints = require 'envctl.plan.hints'
 
@@ -88,7 +89,7 @@ local function ask_ports(facts, list, assigned, decide)
     for n, want in ipairs(list[i].wants) do
       wants[n] = { id = want.id, kind = want.kind, base = want.base, fixed = want.fixed }
     end
-    local chosen = decide('plan.ports', { project = about(project), slot = result.slot, wants = wants }, function()
+    local answer = decide('plan.ports', { project = about(project), slot = result.slot, wants = wants }, function()
       local own = {}
       for id, port in pairs(result.ports) do
         own[id] = port
@@ -96,8 +97,8 @@ local function ask_ports(facts, list, assigned, decide)
       return own
     end, project.name)
     for _, want in ipairs(list[i].wants) do
-      if chosen[want.id] and chosen[want.id] ~= result.ports[want.id] then
-        want.fixed, changed = chosen[want.id], true
+      if answer[want.id] and answer[want.id] ~= result.ports[want.id] then
+        want.fixed, changed = answer[want.id], true
       end
     end
   end
@@ -422,88 +423,6 @@ local function detection_notes(draft)
   return skipped
 end
 
-local function in_group(item, lower)
-  for _, group in ipairs(item.groups or {}) do
-    if group:lower() == lower then
-      return true
-    end
-  end
-  return false
-end
-
--- Adds what the chosen services of a project need: they come first, or are kept when they run.
-local function with_needs(project, chosen)
-  local by_name, open = {}, {}
-  for _, s in ipairs(project.services) do
-    by_name[s.name] = s
-    open[#open + 1] = chosen[s.name] and s or nil
-  end
-  while #open > 0 do
-    for _, need in ipairs(table.remove(open).needs or {}) do
-      if by_name[need] and not chosen[need] then
-        chosen[need] = true
-        open[#open + 1] = by_name[need]
-      end
-    end
-  end
-end
-
--- The services that --service names, by name or group, per project, with what they need; a restart is of nothing else. Blocks for
--- names that fit nothing. Nil when all are meant.
-local function chosen_services(draft)
-  local facts = draft.facts
-  if not facts.service_filter then
-    return nil
-  end
-  local all, known, displayed, seen = {}, {}, {}, {}
-  for _, project in ipairs(facts.projects) do
-    for _, s in ipairs(project.services) do
-      all[#all + 1] = { project = project.name, service = s.name, groups = s.groups }
-      if not seen[s.name] then
-        seen[s.name] = true
-        known[#known + 1] = s.name
-      end
-      displayed[#displayed + 1] = names.display(project.name, s.name)
-    end
-  end
-  table.move(displayed, 1, #displayed, #known + 1, known)
-  local chosen = {}
-  for _, token in ipairs(facts.service_filter) do
-    local hits = {}
-    for _, item in ipairs(all) do
-      local lower = token:lower()
-      if item.service:lower() == lower or names.display(item.project, item.service):lower() == lower
-        or names.short(item.project, item.service):lower() == lower or in_group(item, lower) then
-        hits[#hits + 1] = item
-      end
-    end
-    if #hits == 0 then
-      block(draft, require('envctl.util.names').problem('service', token, {}, known))
-    end
-    for _, item in ipairs(hits) do
-      chosen[item.project] = chosen[item.project] or {}
-      chosen[item.project][item.service] = true
-    end
-  end
-  for _, project in ipairs(facts.command ~= 'restart' and facts.projects or {}) do
-    with_needs(project, chosen[project.name] or {})
-  end
-  return chosen
-end
-
--- Ports of a project move together. So when it has to move, what runs of it moves along, also when only other services are named:
--- else it would go on with a port that is no longer its own, and with addresses of the others that are a stranger's now.
-local function move_along(draft)
-  local truth = draft.facts.truth and draft.facts.truth.services or {}
-  for _, record in pairs(draft.chosen and reuse.saved(draft.facts).services or {}) do
-    local chosen = draft.chosen[record.project]
-    local fact = truth[names.display(record.project, record.service)]
-    if chosen and draft.ports[record.project] and draft.ports[record.project].moved and fact and fact.alive then
-      chosen[record.service] = true
-    end
-  end
-end
-
 -- Puts the actions into the plan, where anything was saved. What may run already is never started a second time, and never taken
 -- down on a guess.
 local function act(draft, plan)
@@ -535,8 +454,14 @@ end
 local function build_plan(draft)
   local facts = draft.facts
   draft.ports = M.ports(facts, draft.decide)
-  draft.chosen = chosen_services(draft)
-  move_along(draft)
+  local problems
+  draft.chosen, problems = chosen.services(facts)
+  for _, p in ipairs(problems) do
+    block(draft, p)
+  end
+  if draft.chosen then
+    chosen.add_moved(facts, draft.chosen, draft.ports)
+  end
   local plan = { projects = json.array {} }
   for _, project in ipairs(facts.projects) do
     plan.projects[#plan.projects + 1] = plan_project(draft, project)
