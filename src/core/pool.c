@@ -48,7 +48,7 @@ static void *take(ec_pool *p, size_t size)
     size_t n = class_of(size), whole = (n + 1) * STEP;
     void *block = p->free[n];
     if (block) {
-        memcpy(&p->free[n], block, sizeof block);
+        memcpy(&p->free[n], block, sizeof(void *));
         return block;
     }
     if ((size_t)(p->end - p->fresh) < whole && !add_chunk(p))
@@ -65,7 +65,7 @@ static void give_back(ec_pool *p, void *block, size_t size)
         return;
     }
     size_t n = class_of(size);
-    memcpy(block, &p->free[n], sizeof block);
+    memcpy(block, &p->free[n], sizeof(void *));
     p->free[n] = block;
 }
 
