@@ -221,21 +221,26 @@ static bool missing_family(int why)
 
 bool ec_port_check(uint16_t port, ec_err *err)
 {
-    // The wildcard address collides with whatever holds the port on any address.
     static const struct {
         int family;
-        const char *name;
-    } tries[] = {{AF_INET, "0.0.0.0"}, {AF_INET6, "[::]"}};
+        const char *loopback, *wildcard;
+    } tries[] = {{AF_INET, "127.0.0.1", "0.0.0.0"}, {AF_INET6, "[::1]", "[::]"}};
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        // The wildcard address collides with whatever holds the port on any address; loopback is asked to say where.
         // Bound is enough: what listens, and what is bound without SO_REUSEADDR, refuses it. A socket that listened
         // would be in the way itself: of others that look, of a service that starts just now, and even of the next try
         // here, for the close of a descriptor that somebody reads in /proc at that moment takes effect only when the
         // reader is done.
-        int fd = bound_socket(tries[i].family, true, port);
-        if (fd >= 0)
+        int fd = bound_socket(tries[i].family, true, port), why = errno;
+        if (fd >= 0) {
             close(fd);
-        else if (!missing_family(errno))
-            return ec_err_errno(err, errno, "listen on %s:%u", tries[i].name, port);
+        } else if (!missing_family(why)) {
+            fd = bound_socket(tries[i].family, false, port);
+            const char *where = fd < 0 ? tries[i].loopback : tries[i].wildcard;
+            if (fd >= 0)
+                close(fd);
+            return ec_err_errno(err, why, "listen on %s:%u", where, port);
+        }
     }
     return true;
 }

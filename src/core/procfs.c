@@ -113,11 +113,8 @@ const char *(*ec_boot_id)(void) = read_boot_id;
 
 uint64_t ec_pid_ns(void)
 {
-    static uint64_t inode; // a process stays in the one that it began in
     struct stat st;
-    if (inode == 0 && stat("/proc/self/ns/pid", &st) == 0)
-        inode = st.st_ino;
-    return inode;
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
 bool ec_procfs_identity(ec_identity *out, pid_t pid)
