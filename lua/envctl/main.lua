@@ -94,12 +94,8 @@ local function run(route, as_json)
   end)
 end
 
--- A word that envctl does not know can be a command of the repository's scripts. Nil: it is not, or this is no repository.
+-- A word that envctl does not know can be a command of the repository's scripts. Nil: it is not.
 local function custom(argv, as_json)
-  local found, roots = pcall(require('envctl.repo.roots').find, {})
-  if not found or not require('envctl.script.layers').any(roots) then
-    return nil
-  end
   return require('envctl.task').main(require('envctl.commands.custom').run, argv, as_json)
 end
 

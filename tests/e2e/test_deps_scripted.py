@@ -254,6 +254,11 @@ def in_some_projects_only(w):
         equal(plans, {"shop-1": (first, False), "shop-2": (["redis"], True)}, "who gets what")
         check(("shop-1", "redis", "there is no `backend/cache`") in skipped, f"what is left out of the first: {skipped}")
         check(("shop-2", "postgres", "switched off by .envctl.lua:2") in skipped, f"what is left out of the second: {skipped}")
+    w.write(".envctl.lua", 'return { envctl = 1, dependencies = { redis = { enable_if = "backend/cache" }, mail = { command = "mail",\n'
+                           f'  ports = {{ smtp = {w.port + 50} }}, needs = {{ "redis" }} }} }} }}\n')
+    warnings = w.envctl("explain-startup", "--trees", "--all", "--json", rc=0).json()["warnings"]
+    said = [(x["message"], x["where"]) for x in warnings if x["code"] == "need_skipped"]
+    equal(said, [("mail needs redis, which shop-1 does not get", "shop-1/mail")], "what is missing")
     w.write(".envctl.lua", 'return { envctl = 1, dependencies = { redis = { enable_if = function() return "yes" end } } }\n')
     error = w.envctl("explain-startup", "--trees", "--all", "--json", rc=1).error()
     contains(error["message"], 'dependencies.redis.enable_if: expected true or false, got "yes"', "what is wrong")

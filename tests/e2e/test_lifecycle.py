@@ -143,8 +143,9 @@ def health_and_errors_tell_the_truth(w):
     equal(errors["failed_services"], ["Main Backend"], "failed")
     contains(errors["recent_failures"][0]["message"], "SIGKILL", "how it ended")
     contains("\n".join(errors["recent_failures"][0]["log_tail"]), "hello", "the end of its log")
-    error = w.envctl("wait", "--ready", "--timeout", "0.2", "--json", rc=1).json()["error"]
-    equal(error["code"], "service_not_ready", "wait's code")
+    error = w.envctl("wait", "--ready", "--timeout", "600", "--json", rc=1).error()
+    equal((error["code"], error["where"]), ("service_not_ready", "Main/backend"), "wait does not wait for what will not come")
+    contains(error["message"], "Main Backend has ended, and nothing starts it again", "and says so")
 
 
 IN_STEPS = """return {

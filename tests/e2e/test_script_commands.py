@@ -147,6 +147,8 @@ def commands_of_the_repository_are_listed(w):
     equal(w.envctl("__complete", "--", "see", rc=0).out, "seed\tload demo data\n", "completion")
     contains(w.envctl("help", "sead", rc=1).err, "did you mean `seed`?", "a typo")
     equal(w.envctl("seed", rc=0).out, "seeded\n", "and it runs")
+    equal(w.envctl("--headless", "--repo", w.repo, "seed", cwd=w.base, rc=0).out, "seeded\n", "options of envctl stand in front of it")
+    equal(w.envctl("--repo", w.base, "seed", "--json", rc=1).error()["code"], "not_a_repository", "the one that was named")
     for option in ("--help", "-h"):
         equal(w.envctl("seed", option, rc=0).out, w.envctl("help", "seed", rc=0).out, f"asked with {option} it does not")
     w.envctl("--bundled", "list-commands", rc=0)

@@ -22,6 +22,13 @@ local function look(ctx)
   return records
 end
 
+-- What has ended by itself, and is not started again, does not get ready by waiting.
+local function give_up_on(item)
+  err.raise('service_not_ready', item.record.name .. ' has ended, and nothing starts it again', {
+    where = item.record.project .. '/' .. item.record.service, hint = 'see `envctl errors` and `envctl logs`',
+  })
+end
+
 local function give_up(budget_s, busy, item)
   local message, where, hint = nil, nil, 'see `envctl errors` and `envctl logs`'
   if item then
@@ -41,11 +48,11 @@ end
 function M.run(ctx)
   local budget_s = ctx.route.flags.timeout or DEFAULT_S
   local deadline = sys.mono_ms() + math.floor(budget_s * 1000)
-  local operation = require('envctl.keeper.client').operation
+  local operation, over = require('envctl.keeper.client').operation, 0
   while true do
     -- In this order: an operation that ends in between has saved all that it started. While there is one, what is not
     -- there yet may still come.
-    local busy = operation(ctx.paths)
+    local busy, restart_due = operation(ctx.paths)
     local ok, records, item = task.try(look, ctx)
     if not ok and not busy then
       error(records, 0)
@@ -61,7 +68,11 @@ function M.run(ctx)
       end
       return 0
     end
-    if sys.mono_ms() >= deadline then
+    -- Seen twice: it can end after the keeper was asked.
+    over = item and item.status == 'exited' and not busy and not restart_due and over + 1 or 0
+    if over > 1 then
+      give_up_on(item)
+    elseif sys.mono_ms() >= deadline then
       give_up(budget_s, busy, item)
     end
     task.sleep(PAUSE_MS)

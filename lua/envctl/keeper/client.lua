@@ -195,6 +195,7 @@ end
 --- does not answer.
 ---@param paths envctl.Paths
 ---@return {name: string, pid: integer, since_ms: integer}? operation
+---@return boolean? restart_due a service that ended is about to be started again
 function M.operation(paths)
   local conn = try_connect(paths)
   if not conn then
@@ -212,7 +213,8 @@ function M.operation(paths)
     return nil
   end
   conn:write(json.encode_line { id = 'status', op = 'status' } .. '\n')
-  return json.strip_nulls(inbox.get().result or {}).operation
+  local status = json.strip_nulls(inbox.get().result or {})
+  return status.operation, status.restart_due
 end
 
 local BUSY_PAUSE_MS = 200

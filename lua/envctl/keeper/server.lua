@@ -137,6 +137,7 @@ local function status(conn, request)
     pid = sys.getpid(),
     version = sys.version,
     operation = op and { name = op.name, pid = op.pid, since_ms = sys.mono_ms() - op.since } or json.null,
+    restart_due = keeper.world.supervisor.busy(),
   })
 end
 

@@ -338,14 +338,32 @@ local function block_same_names(draft, project)
   end
 end
 
+-- A dependency can be left out of one project that another one needs.
+local function check_needs(draft, project, entry, there)
+  for _, need in ipairs(entry.needs) do
+    if not there[need] then
+      warn(draft, {
+        code = 'need_skipped',
+        message = string.format('%s needs %s, which %s does not get', entry.id, need, project.name),
+        where = names.short(project.name, entry.id),
+      })
+    end
+  end
+end
+
 local function plan_dependencies(draft, project)
-  local out, facts = json.array {}, draft.facts
+  local out, facts, there = json.array {}, draft.facts, {}
   block_same_names(draft, project)
-  for _, id in ipairs(deps.ids(facts.config, project)) do
+  local ids = deps.ids(facts.config, project)
+  for _, id in ipairs(ids) do
+    there[id] = true
+  end
+  for _, id in ipairs(ids) do
     if facts.config.providers and facts.config.providers[id] then
       local numbers = deps.numbers(draft.ports, project.name)
       local entry, secrets = deps.build(facts, project, id, numbers)
       out[#out + 1] = entry
+      check_needs(draft, project, entry, there)
       -- Not the name of a service: no service begins with '@'.
       draft.secrets[project.name .. '/@' .. id] = secrets
     else

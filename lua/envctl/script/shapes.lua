@@ -86,7 +86,9 @@ local ENV = {
   key = { pattern = '^[%a_][%w_]*$', what = 'expected the name of a variable' },
   item = {
     type = 'union', what = 'a string',
-    of = { { type = 'string', empty = true }, { type = 'integer' }, BOOLEAN },
+    of = {
+      { type = 'string', empty = true }, { type = 'integer', hint = 'write other numbers as text: "1.5"' }, BOOLEAN,
+    },
   },
 }
 local NAME = { pattern = '^%a[%w_-]*$', what = 'expected a name of letters, digits, - and _' }
