@@ -38,15 +38,10 @@ def mounted(w, what, where, *options):
     if subprocess.run(["mount", *options, what, where], check=False).returncode != 0:
         raise Skipped(f"this machine does not mount {' '.join(options)}")
 
-    def unmount():
-        if os.path.ismount(where):
-            subprocess.run(["umount", "--lazy", where], check=True)
-
-    w.endings.append(unmount)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(subprocess.run, ["umount", "--lazy", where], check=True)
+        w.endings.append(stack.close)  # once, whoever comes first
         yield
-    finally:
-        unmount()
 
 
 @contextlib.contextmanager

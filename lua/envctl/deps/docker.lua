@@ -206,13 +206,13 @@ end
 ---@param id string the whole one
 ---@return table? {id, running, pid, exit_code, labels}
 function M.inspect(engine, id)
-  local format = '{"Id":{{json .Id}},"State":{{json .State}},"Labels":{{json .Config.Labels}}}'
+  local format = '{"State":{{json .State}},"Labels":{{json .Config.Labels}}}'
   local result = M.run(engine, { 'container', 'inspect', '--format', format, id })
   if is_missing(result) then
     return nil
   end
   local doc = result.code == 0 and json.decode(result.answer)
-  local state = type(doc) == 'table' and doc.Id == id and doc.State
+  local state = type(doc) == 'table' and doc.State
   if type(state) ~= 'table' or type(state.Running) ~= 'boolean' or math.type(state.Pid) ~= 'integer' then
     no_answer(engine, 'how the container ' .. id:sub(1, 12) .. ' is', result)
   end
