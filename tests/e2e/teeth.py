@@ -199,7 +199,7 @@ TEETH = [
         "test_ports_shared",
         ["a_stranger_on_ipv6_alone"],
         None,
-        [("facts.lua", "        local free, _, code = probe(number)", "        local free, _, code = true, nil, nil")],
+        [("facts.lua", "        local free, message, code = probe(number)", "        local free, message, code = true, nil, nil")],
     ),
     (
         "the budget of worktrees that start at once",
