@@ -322,11 +322,15 @@ def supabase_images(docker, folder):
         image(docker, f"{name}:test", [str(program)], extra=["/etc/nsswitch.conf"], changes=[f'ENTRYPOINT ["{program}"]'])
 
 
-def images(docker):
+def redis_image(docker):
     image(docker, "redis:test", ["redis-server", "redis-cli", "sh"], changes=['VOLUME /data', 'WORKDIR /data'])
     tried = docker("run", "--rm", "redis:test", "redis-server", "--version")
     if tried.returncode:
         raise Skipped(f"no containers can run here ({tried.stderr.decode().strip()[-300:]})")
+
+
+def images(docker):
+    redis_image(docker)
     tools = ["sh", "id", "mkdir", "chown", "chmod", "rm", "setpriv"]
     programs = [f"{POSTGRES}/bin/{p}" for p in ("postgres", "initdb", "psql")]
     image(

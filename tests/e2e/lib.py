@@ -292,6 +292,7 @@ KEPT = [
     r"engine/(repo-[0-9a-f]{12})",
     r"engine/repo-[0-9a-f]{12}/(keeper\.(lock|log|err)|events\.jsonl(\.1)?|error_report\.json|runs)",
     r"engine/repo-[0-9a-f]{12}/planning_selection\.json",
+    r"engine/repo-[0-9a-f]{12}/containers\.(docker|podman)",
     r"engine/repo-[0-9a-f]{12}/run_state\.json\.(corrupt|python)-\d+T\d+",
     r"engine/repo-[0-9a-f]{12}/prepared(/[\w.-]+-[0-9a-f]{16}\.json)?",
     r"engine/repo-[0-9a-f]{12}/runs/run-\d{14}-[0-9a-f]{8}",

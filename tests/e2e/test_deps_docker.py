@@ -10,7 +10,7 @@ import signal
 import socket
 
 from deps import Data, argvs, components, configure, files_with, get
-from docker_lib import daemon, images, log_of_a_container, supabase_images
+from docker_lib import daemon, images, log_of_a_container, redis_image, supabase_images
 from lib import BIN, PYTHON, SVC, Proc, Skipped, check, contains, equal, listens, main, test, wait_for
 
 
@@ -81,7 +81,7 @@ def in_containers(w):
 @test
 def what_a_container_says(w):
     with Data(w), daemon(w) as docker:
-        images(docker)
+        redis_image(docker)
         configure(w, postgres=False, ENVCTL_REDIS_IMAGE="redis:test", ENVCTL_REDIS_PROVIDER="docker")
         w.envctl("start", "--headless", rc=0, timeout=150)
         log_of_a_container(w, docker, components(w.saved_state())["redis"])
@@ -91,7 +91,7 @@ def what_a_container_says(w):
 def a_container_on_another_port(w):
     """ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY: it stays where it is, or is made anew on its volume."""
     with Data(w), daemon(w) as docker:
-        images(docker)
+        redis_image(docker)
         keys = {"postgres": False, "ENVCTL_REDIS_IMAGE": "redis:test", "ENVCTL_REDIS_PROVIDER": "docker"}
         policy = "ENVCTL_REQUIREMENTS_PORT_MISMATCH_POLICY"
 
@@ -121,7 +121,7 @@ def a_container_on_another_port(w):
 def a_daemon_that_is_killed(w):
     """The containers live on (live-restore). What can be known is said, and nothing is started twice."""
     with Data(w), daemon(w) as docker:
-        images(docker)
+        redis_image(docker)
         configure(w, postgres=False, ENVCTL_REDIS_IMAGE="redis:test", ENVCTL_REDIS_PROVIDER="docker")
         w.envctl("start", "--headless", rc=0, timeout=150)
         equal(get(backend_url(w), "/incr"), "1", "counter")
@@ -203,7 +203,7 @@ def supabase(w):
 def dependencies_of_a_script(w):
     """An image that a script names: ports, kept directories, hidden variables and every kind of readiness."""
     with Data(w) as data, daemon(w) as docker:
-        images(docker)
+        redis_image(docker)
         run = 'args = { "sh", "-c", "exec redis-server --requirepass $PASS --dir /data --appendonly yes" }'
         more = 'image = "redis:test", env = { PASS = "${password}" }, ' + run
         w.write(".envctl.lua", '''return { envctl = 1, dependencies = {
@@ -259,7 +259,7 @@ def a_strangers_container(w, address, *options):
         return port, said
 
     with daemon(w, *options) as docker:
-        images(docker)
+        redis_image(docker)
         made = docker("run", "-d", "-p", f"{address}:{w.port}:6379", "redis:test", "redis-server")
         equal(made.returncode, 0, made.stderr.decode())
         container = made.stdout.decode().strip()

@@ -5,7 +5,7 @@ import os
 import signal
 
 from deps import Data, argvs, components, configure, files_with, get
-from docker_lib import images, log_of_a_container, podman
+from docker_lib import images, log_of_a_container, podman, redis_image
 from lib import Skipped, check, contains, equal, listens, main, test, wait_for
 
 
@@ -90,7 +90,7 @@ def in_containers(w):
 @test
 def what_a_container_says(w):
     with without_docker(w), podman(w) as engine:
-        images(engine)
+        redis_image(engine)
         configure(w, postgres=False, ENVCTL_REDIS_IMAGE="redis:test", ENVCTL_REDIS_PROVIDER="docker")
         w.envctl("start", "--headless", rc=0, timeout=150)
         log_of_a_container(w, engine, components(w.saved_state())["redis"])

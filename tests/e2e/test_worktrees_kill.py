@@ -48,8 +48,9 @@ def kill_at(w, rng, args, longest):
 
 
 def as_told(w, *args):
-    """The next run after a kill. A git that was killed leaves its lock, which is git's: the message says which, and what to do."""
-    result = w.envctl(*args)
+    """The next run after a kill. What the killed one has asked the keeper for may still be at work. A git that was killed leaves its
+    lock, which is git's: the message says which, and what to do."""
+    result = wait_for(lambda: "busy: " not in (r := w.envctl(*args)).err and r, "the work of the killed one to end")
     for lock in re.findall(r"remove (\S+\.lock) yourself", result.err):
         Path(lock).unlink()
         result = w.envctl(*args)
@@ -128,7 +129,8 @@ def killed_while_removing(w):
         w.git("-C", str(tree), "add", "src")
         kill_at(w, rng, ["delete-worktree", "web_x-1", "--force", "--headless"], 0.4)
         if tree.exists():
-            as_told(w, "delete-worktree", "web_x-1", "--force", "--headless")
+            gone = as_told(w, "delete-worktree", "web_x-1", "--force", "--headless")
+            equal(gone.rc, 0, f"{what}: {gone}")
         # Any command that makes or removes settles what was left; this one brings it back at the same time.
         w.git("reflog", "expire", "--expire=now", "--all")
         again = as_told(w, "recover", "web_x-1")

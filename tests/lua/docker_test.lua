@@ -25,7 +25,7 @@ local function fake()
   local self = setmetatable({
     dir = dir, top = dir.path, containers = {}, volumes = {}, networks = {}, count = 0, calls = {}, told = {},
     engine = { name = 'docker', env = { PATH = dir.path .. '/bin' } },
-    paths = { scope_id = 'repo-1', scope_dir = '/scope' },
+    paths = { scope_id = 'repo-1', scope_dir = dir.path },
   }, Fake)
   tool.run = function(o)
     local result = self:run(table.move(o.argv, 2, #o.argv, 1, {}))
@@ -293,6 +293,21 @@ function M.test_what_a_killed_client_made_is_found_by_its_labels()
   lu.assertEquals(#f.containers, 1)
 end
 
+function M.test_engines_that_have_nothing_of_ours_are_not_asked()
+  local f <close> = fake()
+  run(docker.sweep, f.engine.env, f.paths)
+  lu.assertEquals(f.calls, {})
+  up(f:redis())
+  run(docker.sweep, f.engine.env, f.paths)
+  lu.assertEquals(f.containers[1].running, false)
+  f.calls = {}
+  run(docker.sweep, f.engine.env, f.paths)
+  lu.assertEquals(f.calls, {})
+  -- Without a state the notes may be gone as well.
+  run(docker.sweep, f.engine.env, f.paths, true)
+  lu.assertStrContains(table.concat(f.calls, ', '), 'ps -aq')
+end
+
 function M.test_secrets_go_through_a_file_that_is_gone_afterwards()
   local f <close> = fake()
   support.write(f.top, 'container.env', 'REDIS_PASSWORD=left-by-a-killed-keeper\n')
@@ -334,7 +349,7 @@ local FULL = 'Error response from daemon: could not find an available, non-overl
 
 function M.test_networks_of_ours_that_nobody_uses_make_room()
   local f <close> = fake()
-  local scope = labels_of { '--label', 'envctl.scope=repo-1', '--label', 'envctl.root=' .. hash.sha256('/scope'):sub(1, 12) }
+  local scope = labels_of { '--label', 'envctl.scope=repo-1', '--label', 'envctl.root=' .. hash.sha256(f.top):sub(1, 12) }
   f.networks = {
     { id = 'aaa', name = 'net-aaa', labels = {} }, { id = 'bbb', name = 'net-bbb', labels = scope },
     { id = 'ccc', name = 'net-ccc', labels = scope },

@@ -367,6 +367,7 @@ function M.bring_up(d)
   local digest = hash.sha256(d.plan.plan_digest .. '\0' .. json.encode_line(container.env)):sub(1, 16)
   fs.unlink(env_file_of(d))
   M.ping(d.engine)
+  engines.note(d.world.paths, d.engine)
   local image, id = pull(d), nil
   for _, found in ipairs(list(d.engine, 'container', d.world.paths, own_labels(d.project.name, d.id))) do
     local there = M.inspect(d.engine, found)
@@ -567,15 +568,20 @@ end
 --- Stops every container of this scope: also those that no record names. Awaits. Nothing to talk to is nothing to stop.
 ---@param env table<string, string>
 ---@param paths table
-function M.sweep(env, paths)
-  for _, engine in ipairs(engines.all(env)) do
+---@param stateless boolean? there was no state: what was noted of the scope may be gone with it
+function M.sweep(env, paths, stateless)
+  for _, engine in ipairs(stateless and engines.all(env) or engines.noted(env, paths)) do
     task.try(function()
       M.ping(engine)
+      local left = false
       for _, id in ipairs(list(engine, 'container', paths, {})) do
         local there = M.inspect(engine, id)
         if there and there.running then
-          M.run(engine, { 'stop', '-t', '10', id }, CHANGE_MS)
+          left = M.run(engine, { 'stop', '-t', '10', id }, CHANGE_MS).code ~= 0 or left
         end
+      end
+      if not left then
+        engines.forget(paths, engine)
       end
     end)
   end

@@ -83,6 +83,37 @@ function M.all(env)
   return out
 end
 
+local function note_of(paths, engine)
+  return paths.scope_dir .. '/containers.' .. engine.name
+end
+
+--- Notes that the scope is about to have a container that runs in an engine, before it has one.
+---@param paths envctl.Paths
+---@param engine envctl.deps.Engine
+function M.note(paths, engine)
+  local fs, err = require 'envctl.host.fs', require 'envctl.err'
+  err.check(fs.write_atomic(note_of(paths, engine), '', { mode = 384, durable = false }), nil, nil, 'io_error') -- 0600
+end
+
+--- Takes that back: nothing of the scope runs in the engine any more.
+---@param paths envctl.Paths
+---@param engine envctl.deps.Engine
+function M.forget(paths, engine)
+  require('envctl.host.fs').unlink(note_of(paths, engine))
+end
+
+--- Every engine that something of the scope may run in: the others are not asked, which would take longer than all the rest.
+---@param env table<string, string>
+---@param paths envctl.Paths
+---@return envctl.deps.Engine[]
+function M.noted(env, paths)
+  local out = {}
+  for _, engine in ipairs(M.all(env)) do
+    out[#out + 1] = require('envctl.host.fs').lstat(note_of(paths, engine)) and engine or nil
+  end
+  return out
+end
+
 --- The engine that a recorded container is in.
 ---@param record table component
 ---@param env table<string, string>

@@ -68,7 +68,7 @@ end
 ---@return table result {stopped: [...], swept, dependencies, unwritten: why what was stopped could not be recorded}
 function M.run(op)
   local world, request = op.world, op.request
-  local left_behind = imported(op)
+  local left_behind, stateless = imported(op), world.doc == nil
   if world.unreadable and not left_behind then
     if not request.all then
       error(world.unreadable, 0)
@@ -125,7 +125,7 @@ function M.run(op)
   end
   local swept, left = 0, 0
   if request.all then
-    require('envctl.deps.docker').sweep(sys.environ(), op.paths)
+    require('envctl.deps.docker').sweep(sys.environ(), op.paths, stateless)
     swept, left = ending.sweep(op.paths)
     -- An update that changes nothing still sweeps what a killed writer of the port table left. Never a reason to fail.
     task.try(require('envctl.state.ports_table').update, op.paths, function() end)
