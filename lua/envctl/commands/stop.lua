@@ -197,9 +197,14 @@ function M.run(ctx)
     end
     return M.preview(ctx, records)
   end
+  local total = 0
+  for _ in pairs(doc.services) do
+    total = total + 1
+  end
   names = json.array(names)
   return M.execute(ctx, { names = names, dependencies = dependencies }, names, function(result)
-    if explicit then
+    -- What is still up was left out, so it is not said that all of it stopped.
+    if explicit or #names < total then
       return 'Stopped ' .. #result.stopped .. (#result.stopped == 1 and ' service.' or ' services.')
     end
     return 'Stopped runtime state.'
