@@ -198,6 +198,25 @@ function M.without_own(facts, entries)
   return left, running
 end
 
+-- One word brings back one mode: what should run of the other one is not passed over in silence.
+local function name_other_mode(facts)
+  local down = {}
+  for name, record in pairs(facts.state and facts.state.services or {}) do
+    local mode = record.mode or facts.state.mode
+    if mode ~= facts.mode and record.status ~= 'stopped' and facts.truth.services[name].alive == false then
+      down[name] = true
+    end
+  end
+  if next(down) then
+    local names = require 'envctl.util.names'
+    facts.notices[#facts.notices + 1] = {
+      code = 'other_mode_down',
+      message = ('%s should run as well: envctl resume --%s'):format(names.listed(names.sorted(down)),
+        facts.mode == 'main' and 'trees' or 'main'),
+    }
+  end
+end
+
 local function forget_ports(facts)
   local running
   facts.ledger, running = M.without_own(facts, facts.ledger)
@@ -487,6 +506,13 @@ function M.gather(ctx, opts)
     projects = {},
   }
   read_saved(facts, ctx)
+  local moved = not facts.state and require('envctl.resume.moved').notice(ctx)
+  if moved then
+    facts.notices[#facts.notices + 1] = { code = 'repository_moved', message = moved }
+  end
+  if command == 'resume' then
+    name_other_mode(facts)
+  end
   if flags.clear_port_state then
     forget_ports(facts)
   end

@@ -4,10 +4,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import urllib.request
 
-from lib import BIN, Proc, Skipped, check, contains, equal, main, test
+from lib import BIN, Proc, Skipped, check, contains, equal, main, test, wait_for
 from terminal import on_terminal
 
 
@@ -460,7 +461,14 @@ def both_modes_side_by_side(w):
     equal(w.envctl("stop", "--main", rc=0).out, "Stopped 1 service.\n", "not all of it")
     check(tree.alive, "the worktree runs on")
     contains(w.envctl("resume", "--headless", rc=1).err, "envctl resume --trees", "where there is something to resume")
-    equal(w.envctl("stop", rc=0).out, "Stopped runtime state.\n", "all that was left")
+    w.start()
+    tree.signal(signal.SIGKILL)
+    wait_for(lambda: not tree.alive, "the end")
+    said = w.envctl("resume", "--headless", rc=0).err
+    contains(said, "web_checkout-1 Backend should run as well: envctl resume --trees", "resume of the other mode")
+    said = w.envctl("resume", "--trees", "--headless", rc=0).err
+    check("as well" not in said, said)
+    w.envctl("stop", "--all", rc=0)
 
 
 @test
