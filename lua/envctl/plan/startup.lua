@@ -566,7 +566,7 @@ local function gate(draft)
   if facts.command == 'resume' and not recorded and not facts.state_error then
     block(draft, {
       code = 'state_missing', message = 'there is no saved state of ' .. facts.mode .. ' mode to resume',
-      hint = other_mode(facts) or 'run envctl start',
+      hint = other_mode(facts) or 'run envctl start' .. (facts.mode == 'trees' and ' --trees' or ''),
     })
   end
 end
