@@ -30,6 +30,7 @@ typedef struct ec_git_worktree {
     ec_git_head head; // empty when it cannot be read
     bool locked;
     bool missing; // its directory, or the .git in it, is not there
+    bool foreign; // what is there belongs to another repository
 } ec_git_worktree;
 
 typedef struct ec_git_counts {

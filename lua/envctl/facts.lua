@@ -184,18 +184,48 @@ end
 --- The reservations that are left once those of this repository are forgotten: of its projects only what runs keeps its ports.
 ---@param facts table
 ---@param entries table[]
----@return table[]
+---@return table[] entries, table<string, boolean> running the projects that keep theirs
 function M.without_own(facts, entries)
   local own, running, left = own_ports(facts), {}, {}
   for _, e in ipairs(entries) do
-    running[e.project] = running[e.project] or e.scope == facts.scope_id and own[e.port]
+    running[e.project] = running[e.project] or e.scope == facts.scope_id and own[e.port] or nil
   end
   for _, e in ipairs(entries) do
     if e.scope ~= facts.scope_id or running[e.project] then
       left[#left + 1] = e
     end
   end
-  return left
+  return left, running
+end
+
+-- One word brings back one mode: what should run of the other one is not passed over in silence.
+local function name_other_mode(facts)
+  local down = {}
+  for name, record in pairs(facts.state and facts.state.services or {}) do
+    local mode = record.mode or facts.state.mode
+    if mode ~= facts.mode and record.status ~= 'stopped' and facts.truth.services[name].alive == false then
+      down[name] = true
+    end
+  end
+  if next(down) then
+    local names = require 'envctl.util.names'
+    facts.notices[#facts.notices + 1] = {
+      code = 'other_mode_down',
+      message = ('%s should run as well: envctl resume --%s'):format(names.listed(names.sorted(down)),
+        facts.mode == 'main' and 'trees' or 'main'),
+    }
+  end
+end
+
+local function forget_ports(facts)
+  local running
+  facts.ledger, running = M.without_own(facts, facts.ledger)
+  for _, project in ipairs(require('envctl.util.names').sorted(running)) do
+    facts.notices[#facts.notices + 1] = {
+      code = 'ports_kept', project = project,
+      message = project .. ' runs, so its ports stay as they are; stop it first to have them chosen anew',
+    }
+  end
 end
 
 local function recorded_projects(facts)
@@ -309,7 +339,10 @@ end
 local function detected(facts, project, settings, flags, session, without_of)
   if project.missing then
     local text = 'the worktree of ' .. project.name .. ' is gone: ' .. project.root
-    local gone = { code = 'worktree_missing', message = text, hint = 'run git worktree prune', where = project.name }
+    local gone = {
+      code = 'worktree_missing', message = text, hint = require('envctl.repo.projects').MISSING,
+      where = project.name,
+    }
     return {
       name = project.name, mode = facts.mode, root = project.root, services = {}, skipped = {}, warnings = {},
       problems = { gone },
@@ -473,8 +506,15 @@ function M.gather(ctx, opts)
     projects = {},
   }
   read_saved(facts, ctx)
+  local moved = not facts.state and require('envctl.resume.moved').notice(ctx)
+  if moved then
+    facts.notices[#facts.notices + 1] = { code = 'repository_moved', message = moved }
+  end
+  if command == 'resume' then
+    name_other_mode(facts)
+  end
   if flags.clear_port_state then
-    facts.ledger = M.without_own(facts, facts.ledger)
+    forget_ports(facts)
   end
   require('envctl.deps.select').gather(ctx, facts, flags, { declared = declared, provides = provides })
   facts.discovered = require('envctl.repo.projects').list(ctx.roots, settings, mode)

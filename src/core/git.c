@@ -307,6 +307,17 @@ bool ec_git_ref_read(char oid[72], const char *common_dir, const char *ref, ec_e
     return true;
 }
 
+// A copied repository still names the worktrees of the one it was copied from. What they name back decides whose they
+// are; a name that leads nowhere is no other repository's, which is what a move leaves behind.
+static bool names_another(const char *dot, const char *dir, const char *git_dir)
+{
+    char line[PATH_MAX], there[PATH_MAX], own[PATH_MAX];
+    if (is_dir(dot))
+        return looks_like_git_dir(dot);
+    return ec_git_read_line(line, sizeof line, dot) && strncmp(line, "gitdir: ", 8) == 0 &&
+           resolve(there, dir, line + 8) && realpath(git_dir, own) && strcmp(there, own) != 0;
+}
+
 bool ec_git_worktree_read(ec_git_worktree *out, const char *common_dir, const char *name)
 {
     char path[PATH_MAX], line[PATH_MAX];
@@ -325,7 +336,9 @@ bool ec_git_worktree_read(ec_git_worktree *out, const char *common_dir, const ch
     else if (!join(path, out->git_dir, line)) // worktree.useRelativePaths
         return false;
     out->missing = stat(path, &st) != 0;
+    snprintf(line, sizeof line, "%s", path);
     *strrchr(path, '/') = '\0';
+    out->foreign = !out->missing && names_another(line, path, out->git_dir);
     if (!realpath(path, out->path)) // gone: as it was written
         snprintf(out->path, sizeof out->path, "%s", path);
     read_head(&out->head, out->git_dir, common_dir, NULL);

@@ -68,13 +68,14 @@ static int close_dir(lua_State *L)
 
 static void push_worktree(lua_State *L, const ec_git_worktree *w)
 {
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     set_string(L, "name", w->name);
     set_string(L, "path", w->path);
     set_string(L, "git_dir", w->git_dir);
     set_head(L, &w->head);
     set_boolean(L, "locked", w->locked);
     set_boolean(L, "missing", w->missing);
+    set_boolean(L, "foreign", w->foreign);
 }
 
 static void sort_by_path(lua_State *L)

@@ -431,6 +431,16 @@ static void test_worktrees(void **state)
     assert_true(ec_git_worktree_read(&w, common, "tree"));
     assert_string_equal(w.path, in_dir(base, "tree"));
     assert_false(w.missing);
+    assert_false(w.foreign);
+    // It names another repository, of which this one is a copy; what it names is nowhere, after a move.
+    char back[PATH_MAX + 16];
+    snprintf(back, sizeof back, "gitdir: %s/.git\n", make_repo("other"));
+    put_text(in_dir(base, "tree/.git"), back);
+    assert_true(ec_git_worktree_read(&w, common, "tree"));
+    assert_true(w.foreign);
+    put_text(in_dir(base, "tree/.git"), "gitdir: /nowhere/at/all\n");
+    assert_true(ec_git_worktree_read(&w, common, "tree"));
+    assert_false(w.foreign);
     // Its directory is gone, or has lost its .git.
     assert_int_equal(unlink(in_dir(base, "tree/.git")), 0);
     assert_true(ec_git_worktree_read(&w, common, "tree"));

@@ -238,11 +238,22 @@ def owner_of(port, candidates):
     return next((p for p in candidates if inodes & set(p.fds().values())), None)
 
 
+def ports_in_use():
+    """Local ports of all TCP sockets. A closed connection keeps its port for a minute, and a test with a fixed port from it."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in read_bytes(f"/proc/net/{name}").decode().splitlines()[1:]:
+            found.add(int(line.split()[1].rsplit(":", 1)[1], 16))
+    return found
+
+
 def take_ports():
     """A block of 100 ports that no other running test uses. The lock is an abstract socket: it ends with this process."""
     slots = list(range(120))
     random.Random(os.getpid()).shuffle(slots)
-    for slot in slots:
+    used = {port // 100 * 100 for port in ports_in_use()}
+    # Those that rest last: there can be more tests in a minute than blocks.
+    for slot in sorted(slots, key=lambda n: 20000 + 100 * n in used):
         lock = socket.socket(socket.AF_UNIX)
         try:
             lock.bind(f"\0envctl-e2e-ports-{slot}")

@@ -221,6 +221,34 @@ def a_policy_brings_a_service_back(w):
 
 
 @test
+def a_repository_that_was_moved_while_it_runs(w):
+    w.services(backend="", frontend="")
+    w.start()
+    pids = [record(w, f"Main {name}")["pid"] for name in ("Backend", "Frontend")]
+    there, other = w.base / "there", w.base / "other"
+    subprocess.run(["git", "init", "-q", str(other)], env=w.env, check=True)
+    # A directory that went into another repository is no move of a repository: what runs there is not that one's to end.
+    (w.repo / "backend").rename(other / "backend")
+    w.envctl("stop-all", cwd=other, rc=0)
+    check(Proc.quick(pids[0]), "still somebody else's")
+    (other / "backend").rename(w.repo / "backend")
+    w.repo.rename(there)
+    try:
+        said = w.envctl("show-state", cwd=there, rc=1).err
+        contains(said, f"moved from {w.repo} while this ran, and it goes on: Main Backend, Main Frontend", "what goes on")
+        shown = w.envctl("explain-startup", "--json", cwd=there, rc=0).json()
+        check("repository_moved" in [n["code"] for n in shown["notices"]], "before a start as well")
+        contains(w.envctl("stop-all", "--dry-run", cwd=there, rc=0).err, "Main Backend, Main Frontend", "what would be done")
+        check(all(Proc.quick(pid) for pid in pids), "and is not")
+        stopped = w.envctl("stop-all", "--json", cwd=there, rc=0).json()["stopped"]
+        equal(sorted(s["name"] for s in stopped), ["Main Backend", "Main Frontend"], "what was stopped")
+        equal([Proc.quick(pid) for pid in pids], [None, None], "its processes")
+        equal(w.envctl("show-state", cwd=there, rc=1).err, "", "nothing more to say")
+    finally:
+        there.rename(w.repo)
+
+
+@test
 def stop_wins_over_a_policy(w):
     w.services(backend="", extra="ENVCTL_BACKEND_RESTART=always\n")
     w.start()

@@ -174,6 +174,18 @@ def a_stranger_on_ipv6_alone(w):
 
 
 @test
+def a_stranger_that_the_plan_does_not_look_for(w):
+    """Where only reservations are looked at the plan does not move; that the port is taken is said all the same."""
+    w.services(backend="")
+    p = stranger(w, socket.AF_INET, "127.0.0.1", w.port)
+    error = w.envctl("start", "--headless", "--json", env={"ENVCTL_PORT_AVAILABILITY_MODE": "lock_only"}, rc=1).error()
+    equal((error["code"], error["where"]), ("port_taken", "Main/backend"), "code")
+    contains(error["message"], f"port {w.port} of Main/backend is held by pid {p.pid}", "who has it")
+    contains(error["hint"], "ENVCTL_PORT_AVAILABILITY_MODE=auto", "what would look")
+    check(p.poll() is None, "the stranger lives")
+
+
+@test
 def a_connection_in_time_wait(w):
     """What only lingers in the kernel is no holder: the port is used."""
     w.services(backend="")

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 from lib import BIN, SEED, SVC, PYTHON, Proc, Skipped, check, contains, equal, main, rounds, test, wait_for
@@ -40,6 +41,25 @@ def end_keeper(w):
     for keeper in w.keepers():
         keeper.signal(signal.SIGKILL)
         wait_for(lambda p=keeper: not p.alive, "the keeper to end")
+
+
+@test
+def a_start_whose_keeper_went_is_not_called_ready(w):
+    """What was never seen ready is waited for by the next command that keeps it."""
+    w.services(backend=f"--until {w.base}/go")
+    first = w.spawn(BIN, "start", "--headless", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: "service.start" in [e["event"] for e in w.events()], "the service to be let go")
+    pid = w.saved_state()["services"]["Main Backend"]["pid"]
+    end_keeper(w)
+    equal(first.wait(60), 1, "the start has lost its keeper")
+    second = w.spawn(BIN, "resume", "--headless", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    equal(second.stderr.readline(), "Main Backend: starting\n", "not that it runs already")
+    (w.base / "go").touch()
+    said = second.stderr.read()
+    equal(second.wait(60), 0, said)
+    contains(said, "Main Backend: ready in", "waited for")
+    saved = w.saved_state()["services"]["Main Backend"]
+    equal((saved["pid"], saved["status"], saved["actual_port"]), (pid, "ready", w.port), "the same process")
 
 
 # --- the truth ---------------------------------------------------------------------------------------------------------

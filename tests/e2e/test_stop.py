@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 
-from lib import PATIENCE, TOP, Failed, Proc, all_pids, check, contains, equal, listens, main, rounds, test, wait_for
+from lib import BIN, PATIENCE, TOP, Failed, Proc, all_pids, check, contains, equal, listens, main, rounds, test, wait_for
 
 DECOY_NAMES = ["vite", "gunicorn", "uvicorn", "celery", "next dev", "npm run dev", "node server.js", "envctl", "python3 main.py"]
 
@@ -150,6 +150,24 @@ def stopping_nothing_is_fine(w):
     for command in (["stop"], ["stop-all"], ["stop", "--json"], ["stop-all", "--json"]):
         w.envctl(*command, rc=0)
     check(not w.runtime.exists(), "nothing was created")
+
+
+@test
+def an_interrupted_stop_does_not_say_it_is_done(w):
+    w.services(backend="--ignore-term", frontend="")
+    w.start()
+    # The service that does not end leaves seconds for the interrupt; a machine that stalls for longer has ended everything.
+    p = w.spawn(BIN, "stop", "--all", "--json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    wait_for(w.keeper_is_busy, "the stop to begin")
+    p.send_signal(signal.SIGINT)
+    document = json.loads(p.communicate(timeout=60)[0])
+    if p.returncode == 0:
+        equal(len(document["stopped"]), 2, "through before the interrupt")
+        return
+    error = document["error"]
+    equal((p.returncode, error["code"]), (2, "interrupted"), "how it ends")
+    check("is stopped" not in error["hint"] and "envctl show-state" in error["hint"], error["hint"])
+    w.envctl("stop-all", "--wait", rc=0)
 
 
 @test

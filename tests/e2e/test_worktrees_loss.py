@@ -434,6 +434,8 @@ def the_trash_is_emptied_after_a_week(w):
     record.write_text(json.dumps(document), encoding="utf-8")
     shown = w.envctl("gc", "--dry-run", "--json", rc=0).json()
     equal(([i["id"] for i in shown["items"]], shown["dropped"], shown["kept"]), ([old], [], 1), "dry run")
+    refused = w.envctl("gc", rc=1)
+    check("dropping" not in refused.out and f"to drop: {old}" in refused.out, f"nothing is said to be done: {refused}")
     equal(w.envctl("gc", "--json", rc=1).json()["error"]["code"], "confirmation_required", "never by itself")
     git(w, w.repo, "cat-file", "-e", lost)
     equal(w.envctl("gc", "--yes", "--json", rc=0).json()["dropped"], [old], "dropped")

@@ -4,10 +4,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import urllib.request
 
-from lib import BIN, Proc, Skipped, check, contains, equal, main, test
+from lib import BIN, Proc, Skipped, check, contains, equal, main, test, wait_for
 from terminal import on_terminal
 
 
@@ -452,6 +453,51 @@ def a_running_worktree_whose_directory_is_gone(w):
 
 
 @test
+def both_modes_side_by_side(w):
+    prepare(w)
+    w.start()
+    w.envctl("--headless", "--plan", "checkout", rc=0)
+    tree = Proc(w.saved_state()["services"]["web_checkout-1 Backend"]["pid"])
+    equal(w.envctl("stop", "--main", rc=0).out, "Stopped 1 service.\n", "not all of it")
+    check(tree.alive, "the worktree runs on")
+    contains(w.envctl("resume", "--headless", rc=1).err, "envctl resume --trees", "where there is something to resume")
+    w.start()
+    tree.signal(signal.SIGKILL)
+    wait_for(lambda: not tree.alive, "the end")
+    said = w.envctl("resume", "--headless", rc=0).err
+    contains(said, "web_checkout-1 Backend should run as well: envctl resume --trees", "resume of the other mode")
+    said = w.envctl("resume", "--trees", "--headless", rc=0).err
+    check("as well" not in said, said)
+    w.envctl("stop", "--all", rc=0)
+
+
+@test
+def a_copy_leaves_the_worktrees_of_the_original_alone(w):
+    """A copied repository still lists the worktrees of the one it was copied from: nothing is done in them or to them from there."""
+    prepare(w, startup=False)
+    w.envctl("--headless", "--plan", "checkout", rc=0)
+    tree = w.repo / "trees/web_checkout/1"
+    work = tree / "work"
+    work.write_text("x")
+    copy = w.base / "copy"
+    subprocess.run(["cp", "-a", str(w.repo), str(copy)], check=True)
+    contains(w.git("-C", str(copy), "worktree", "list"), str(tree), "what git says there")
+    equal(w.envctl("list-trees", "--json", cwd=copy, rc=0).json()["projects"], [], "projects of the copy")
+    for command in ("delete-worktree", "blast-worktree"):
+        error = w.envctl(command, "web_checkout-1", "--force", "--yes", "--headless", "--json", cwd=copy, rc=1).error()
+        equal(error["code"], "unknown_target", command)
+    error = w.envctl("import", "web_checkout-1", "--json", cwd=copy, rc=1).error()
+    equal((error["code"], error["where"]), ("branch_in_use", str(tree)), "its branch")
+    found = {c["id"]: c for c in w.envctl("doctor", "--json", cwd=copy).json()["checks"]}["worktree_foreign"]
+    contains(found["detail"], str(tree), "doctor says so")
+    # What doctor says to do, and then the branch is free.
+    shutil.rmtree(found["fix"].split()[1].rstrip(","))
+    shutil.rmtree(copy / "trees")
+    w.envctl("import", "web_checkout-1", "--headless", cwd=copy, rc=0)
+    equal((sorted(trees(w)), work.read_text()), (["web_checkout-1"], "x"), "the original")
+
+
+@test
 def no_room_for_a_worktree(w):
     """A file system of its own for the trees: too small, and read-only."""
     if os.geteuid() != 0:
@@ -528,6 +574,9 @@ def imports(w):
     error = w.envctl("import", "diverged", "--json", rc=1).json()["error"]
     equal((error["code"], error["ahead"], error["behind"]), ("branch_diverged", 1, 1), "diverged")
     equal(w.git("rev-parse", "diverged"), before, "nothing is reset")
+    w.git("branch", "Behind", "main")
+    error = w.envctl("import", "Behind", "--json", rc=1).json()["error"]
+    equal((error["code"], error["where"]), ("name_taken", str(w.repo / "trees/behind")), "but for upper case there is one")
     listed = trees(w)
     equal(listed["feature-remote"]["branch"], "feature/remote", "listed")
     equal((listed["behind"]["ahead"], listed["behind"]["behind"]), (0, 0), "distance")

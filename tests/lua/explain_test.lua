@@ -251,7 +251,9 @@ function M.test_reservations_are_forgotten_but_those_of_what_runs()
   lu.assertEquals(run(forget, world).plan.projects[1].slot, 1) -- 0 belongs to another repository still
   world.state = { services = { ['Main Backend'] = { project = 'Main', service = 'backend', requested_port = 8003, actual_port = 8003 } } }
   world.live = { ['Main Backend'] = true }
-  lu.assertEquals(run(forget, world).plan.projects[1].slot, 3)
+  local d = run(forget, world)
+  lu.assertEquals(d.plan.projects[1].slot, 3)
+  lu.assertEquals({ #d.notices, d.notices[1].code, d.notices[1].project }, { 1, 'ports_kept', 'Main' })
 end
 
 function M.test_our_own_ports_are_not_looked_at()

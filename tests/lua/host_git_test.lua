@@ -106,7 +106,7 @@ M.test_worktrees = with_repo(function(repo, base)
   local function tree(name, more)
     local w = {
       name = name:match '[^/]*$', path = base .. '/' .. name, git_dir = common .. '/worktrees/' .. name:match '[^/]*$',
-      branch = 'branch-' .. name, oid = oid, detached = false, locked = false, missing = false,
+      branch = 'branch-' .. name, oid = oid, detached = false, locked = false, missing = false, foreign = false,
     }
     for key, value in pairs(more or {}) do
       w[key] = value

@@ -197,6 +197,13 @@ function M.test_blockers()
   end
 end
 
+function M.test_resume_names_the_mode_that_has_a_state()
+  local state = { run_id = 'run-1', mode = 'trees', services = { ['a-1 Backend'] = { project = 'a-1', service = 'backend' } } }
+  local d = plan.build(facts { command = 'resume', state = state, live = {} })
+  lu.assertEquals({ d.blockers[1].code, d.blockers[1].hint },
+    { 'state_missing', 'there is one of trees mode: envctl resume --trees' })
+end
+
 function M.test_a_blocked_plan_is_still_shown()
   local d = plan.build(facts { configured = false })
   lu.assertEquals(#d.plan.projects[1].services, 2)

@@ -108,8 +108,13 @@ local function check_trees(checks, roots, settings)
   add(checks, 'worktrees', 'pass', #list .. (#list == 1 and ' worktree' or ' worktrees'))
   for _, p in ipairs(list) do
     if p.missing then
-      add(checks, 'worktree_missing', 'warn', p.root .. ' is gone', 'run `git worktree prune`')
+      add(checks, 'worktree_missing', 'warn', p.root .. ' is gone', projects.MISSING)
     end
+  end
+  for _, w in ipairs(projects.foreign(roots)) do
+    add(checks, 'worktree_foreign', 'warn',
+      w.path .. ' belongs to the repository that this one was copied from, so it is no project here',
+      'remove ' .. w.git_dir .. ', which is how git knows it here')
   end
   for _, dir in ipairs(projects.strays(roots, settings, list)) do
     add(checks, 'not_a_worktree', 'warn',

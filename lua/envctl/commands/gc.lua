@@ -39,7 +39,7 @@ function M.run(ctx)
   local items, dropped = json.array {}, json.array {}
   for i, r in ipairs(records) do
     items[i] = { id = r.id, project = r.project, path = r.path, at = r.at, reason = r.reason }
-    ctx.out.text(string.format('%s %s  %s  %s', dry and 'would drop' or 'dropping', r.id, r.project, r.path))
+    ctx.out.text(string.format('%s %s  %s  %s', dry and 'would drop' or 'to drop:', r.id, r.project, r.path))
   end
   if not dry and confirm(ctx, records) then
     meta.locked(ctx.roots, function()
@@ -61,6 +61,8 @@ function M.run(ctx)
     }
   elseif #records == 0 then
     ctx.out.text('Nothing is older than 7 days' .. (kept > 0 and '; ' .. kept .. ' kept.' or '.'))
+  elseif not dry then
+    ctx.out.text(string.format('Dropped %d, kept %d.', #dropped, kept + #records - #dropped))
   end
   return 0
 end

@@ -74,6 +74,14 @@ local function check_free(ctx, branch)
       hint = 'switch to another branch there first', where = ctx.roots.root,
     })
   end
+  for _, w in ipairs(projects.foreign(ctx.roots)) do
+    if w.branch == branch then
+      err.raise('branch_in_use', ('git has %s checked out in %s'):format(branch, w.path), {
+        hint = 'that belongs to the repository that this one was copied from; to have it here, remove ' .. w.git_dir,
+        where = w.path,
+      })
+    end
+  end
   for _, p in ipairs(projects.trees(ctx.roots, ctx.settings)) do
     if p.branch == branch then
       return p
@@ -96,6 +104,13 @@ local function tree_of(ctx, branch)
   local worktrees = require 'envctl.repo.worktrees'
   local name = branch:gsub('/', '-')
   worktrees.check_name(name, 'branch')
+  for _, p in ipairs(projects.trees(ctx.roots, ctx.settings)) do
+    if p.name:lower() == name:lower() then
+      err.raise('name_taken', ('%s would be called %s, and there is %s (%s)'):format(branch, name, p.name, p.root), {
+        hint = 'upper case makes no other name; rename the branch, or delete that worktree first', where = p.root,
+      })
+    end
+  end
   local dir, feature = place(ctx, name)
   local tree = { feature = feature, project = name, branch = branch, path = dir, imported = true, base = branch }
   local oid = oid_of(roots, 'refs/heads/' .. branch)

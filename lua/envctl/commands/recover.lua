@@ -29,7 +29,8 @@ local function list(ctx)
     ctx.out.text 'The trash is empty.'
   end
   for _, item in ipairs(items) do
-    ctx.out.text(string.format('%s  %s  %s  (%s)', item.id, item.project, item.path, item.reason))
+    ctx.out.text(string.format('%s  %s  %s  (%s, %s UTC)', item.id, item.project, item.path, item.reason,
+      item.at:sub(1, 16):gsub('T', ' ')))
   end
   return 0
 end

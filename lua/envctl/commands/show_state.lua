@@ -101,6 +101,10 @@ function M.run(ctx)
       ctx.out.json { schema = 'envctl.show_state.v1', ok = false, found = false, mode = explicit or ctx.mode or 'main' }
     else
       ctx.out.text 'No previous state found.'
+      local moved = require('envctl.resume.moved').notice(ctx)
+      if moved then
+        ctx.out.note('envctl: ' .. moved)
+      end
     end
     return 1
   end

@@ -63,6 +63,30 @@ local function choose(ctx, facts)
   return chosen
 end
 
+-- A port that every new plan chose again, and that was taken every time: how ports are looked at hides it.
+local function unseen_port(ctx, plan, failure)
+  local number = failure.code == 'plan_stale' and failure.data and failure.data.port
+  if not number then
+    return failure
+  end
+  local holder = require('envctl.host.procfs').holders({ number })[number] or {}
+  holder.kind = 'busy'
+  local where
+  for _, project in ipairs(plan.projects) do
+    for service, port in pairs(project.ports or {}) do
+      where = port == number and project.name .. '/' .. service or where
+    end
+  end
+  local mode = ctx.settings:get 'ENVCTL_PORT_AVAILABILITY_MODE'
+  return err.new('port_taken', ('port %d%s is %s'):format(number, where and ' of ' .. where or '',
+    require('envctl.plan.ports').describe(holder)), {
+    where = where,
+    hint = 'stop what holds it'
+      .. (mode == 'auto' and '' or ', or let the plan see it: ENVCTL_PORT_AVAILABILITY_MODE=auto, not ' .. mode),
+    data = failure.data,
+  })
+end
+
 --- Plans and applies; a plan that the world overtook meanwhile (a port was taken) is made again.
 ---@return table? result nil when there was nothing to start
 ---@return table document
@@ -98,7 +122,7 @@ local function apply(ctx, view)
     end
     if ctx.route.flags.clear_port_state and attempt == 1 then
       require('envctl.state.ports_table').update(ctx.paths, function(entries)
-        return facts.without_own(found, entries)
+        return (facts.without_own(found, entries))
       end)
     end
     require('envctl.script.hooks').before_start(ctx, document.plan)
@@ -135,7 +159,7 @@ local function apply(ctx, view)
       return result, document, failure_of(result)
     end
     if not stale then
-      error(result, 0)
+      error(unseen_port(ctx, document.plan, result), 0)
     end
   end
 end
@@ -146,7 +170,9 @@ local function nothing_reason(document)
   for i, s in ipairs(document.skipped or {}) do
     reasons[i] = s.project .. '/' .. s.service .. ': ' .. s.reason
   end
-  return document.reason or (#reasons > 0 and table.concat(reasons, '; ')) or 'no app configured'
+  return document.reason or (#reasons > 0 and table.concat(reasons, '; '))
+    or (document.mode == 'trees' and 'there is no worktree; `envctl --plan` and `--setup-worktree` make some')
+    or 'no app configured'
 end
 
 local function schema_of(ctx)

@@ -59,9 +59,11 @@ function M.carry_out(ctx, request, names)
 end
 
 --- Carries a stop out and reports.
+---@param earlier table[]? what the command has stopped before, in the form of the keeper's `stopped`
 ---@return integer exit code
-function M.execute(ctx, request, names, done)
+function M.execute(ctx, request, names, done, earlier)
   local result = M.carry_out(ctx, request, names)
+  result.stopped = json.array(table.move(result.stopped, 1, #result.stopped, #(earlier or {}) + 1, earlier or {}))
   if ctx.out.is_json then
     document(ctx, {
       stopped = result.stopped, swept = result.swept, dependencies = result.dependencies, found = true,
@@ -197,9 +199,14 @@ function M.run(ctx)
     end
     return M.preview(ctx, records)
   end
+  local total = 0
+  for _ in pairs(doc.services) do
+    total = total + 1
+  end
   names = json.array(names)
   return M.execute(ctx, { names = names, dependencies = dependencies }, names, function(result)
-    if explicit then
+    -- What is still up was left out, so it is not said that all of it stopped.
+    if explicit or #names < total then
       return 'Stopped ' .. #result.stopped .. (#result.stopped == 1 and ' service.' or ' services.')
     end
     return 'Stopped runtime state.'

@@ -9,22 +9,40 @@ local function anything(ctx)
     or require('envctl.state.python').file(ctx.paths) ~= nil
 end
 
+-- What runs since before the repository was moved belongs to the scope of the old place.
+local function stop_moved(ctx)
+  local stopped = {}
+  for _, m in ipairs(require('envctl.resume.moved').find(ctx)) do
+    if ctx.route.flags.dry_run then
+      local names = table.concat(m.names, ', ')
+      ctx.out.note(('envctl: would stop what runs since this repository was %s: %s'):format(m.root, names))
+    else
+      ctx.out.note('envctl: stopping what runs since this repository was ' .. m.root)
+      local there = setmetatable({ paths = m.paths }, { __index = ctx })
+      local result = require('envctl.commands.stop').carry_out(there, { all = true }, m.names)
+      table.move(result.stopped, 1, #result.stopped, #stopped + 1, stopped)
+    end
+  end
+  return stopped
+end
+
 ---@param ctx table
 ---@return integer exit code
 function M.run(ctx)
   require('envctl.state.paths').check(ctx.paths)
+  local json = require 'envctl.util.json'
+  local earlier = stop_moved(ctx)
   if ctx.route.flags.stop_all_remove_volumes then
     return require('envctl.commands.blast_all').execute(ctx, false)
   end
   if not anything(ctx) then
     if ctx.out.is_json then
-      local json = require 'envctl.util.json'
       ctx.out.json {
         schema = 'envctl.stop_all.v1',
         ok = true,
         command = 'stop-all',
-        found = false,
-        stopped = json.array {},
+        found = #earlier > 0,
+        stopped = json.array(earlier),
       }
     else
       ctx.out.text 'Stopped runtime state.'
@@ -46,7 +64,7 @@ function M.run(ctx)
   end
   return require('envctl.commands.stop').execute(ctx, { all = true }, names, function()
     return 'Stopped runtime state.'
-  end)
+  end, earlier)
 end
 
 return M

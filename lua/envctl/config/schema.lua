@@ -132,7 +132,7 @@ add('Behaviour', {
   {
     key = 'ENVCTL_PORT_AVAILABILITY_MODE', type = 'enum', default = 'auto',
     choices = { 'auto', 'socket_bind', 'listener_query', 'lock_only' },
-    doc = 'how a port is found to be free: by listening on it (auto, socket_bind), nobody listens (listener_query), or'
+    doc = 'how a port is found to be free: by binding it (auto, socket_bind), nobody listens (listener_query), or'
       .. ' only reservations are looked at (lock_only)',
   },
   {

@@ -284,8 +284,10 @@ local function mark_ready(op, svc, where)
   local record = svc.record
   record.ready_ms = sys.mono_ms() - svc.started_mono
   record.status = 'ready'
-  svc.was_ready = true
-  require('envctl.keeper.health').watch(op.world, svc)
+  svc.was_ready, svc.unproven = true, nil
+  if not svc.stop_health then -- an adopted one is checked already
+    require('envctl.keeper.health').watch(op.world, svc)
+  end
   if where.port then
     record.actual_port = where.port
     if record.requested_port ~= where.port then
@@ -548,12 +550,15 @@ local function todo_of(op, plan, actions)
   local todo = {}
   each_service(plan, function(project, service)
     local name = names.display(project.name, service.name)
-    local action = actions[name] or 'start'
+    local action, svc = actions[name] or 'start', op.world.running[name]
     if op.failures[project.name] then
       return
     elseif action == 'start' or action == 'restart' then
       todo[#todo + 1] = { project = project, service = service, name = name }
       op.progress { project = project.name, service = service.name, phase = 'queued' }
+    elseif action == 'keep' and svc and svc.unproven then
+      op.unproven[#op.unproven + 1] = { project = project, service = service, name = name, svc = svc }
+      op.progress { project = project.name, service = service.name, phase = 'starting' }
     elseif action == 'keep' then
       local record = op.world.doc.services[name]
       op.progress {
@@ -569,10 +574,24 @@ local function todo_of(op, plan, actions)
   return todo
 end
 
+-- What is kept and was never seen ready: its keeper went in the middle of its start. Awaits; raises the first failure.
+local function await_unproven(op, project)
+  for _, item in ipairs(op.unproven) do
+    if item.project == project then
+      local ok, e = task.try(await_ready, op, item)
+      if not ok and item.service.critical ~= false then
+        error(e, 0)
+      end
+      op.errors[#op.errors + 1] = not ok and e or nil
+    end
+  end
+end
+
 -- Starts what is wanted of one project: dependencies, steps before, services layer by layer. Awaits; raises the first failure.
 local function start_project(op, project, todo)
   deps.start(op, project)
   prepare.run(op, todo)
+  await_unproven(op, project)
   local layers, order = layers_of(todo)
   for _, n in ipairs(order) do
     start_layer(op, layers[n])
@@ -635,6 +654,7 @@ function M.run(op)
   check_fresh(op, plan, actions)
   ports_table.reserve(op.paths, op.paths.scope_id, ledger_entries(plan, { id = op.paths.scope_id, root = op.root }))
   end_old(op, actions)
+  op.unproven = {}
   local todo = todo_of(op, plan, actions)
   hold_ports(op, todo)
   begin_run(op, plan)

@@ -120,7 +120,10 @@ local function cancel(conn, request)
   op.cancelled = true
   task.cancel(op.task)
   task.spawn(function()
-    local e = err.new('interrupted', op.name .. ' was interrupted', { hint = 'what it had started is stopped' })
+    local e = err.new('interrupted', op.name .. ' was interrupted', {
+      hint = op.request.op == 'stop' and 'some services may still run: see `envctl show-state`; repeat it for the rest'
+        or 'what it had started is stopped',
+    })
     local ok, failure = task.try(apply.rollback, op, e)
     if not ok then
       keeper.world:log_failure('rollback failed', failure)
@@ -145,9 +148,10 @@ local function mutate(conn, request, handler)
   local busy = keeper.op
   if busy then
     local since = (sys.mono_ms() - busy.since) // 1000
-    local message = string.format('busy: %s by pid %d since %d s', busy.name, busy.pid, since)
+    local message = string.format('busy: %s by pid %d since %d s%s', busy.name, busy.pid, since,
+      busy.conn:is_closed() and ' (its command has gone away, it goes on)' or '')
     return reply_error(conn, request.id, err.new('busy', message, {
-      hint = 'wait for it to finish and try again',
+      hint = 'try again when it has finished; what starts and stops has --wait for that',
       data = { operation = busy.name, pid = busy.pid },
     }))
   end

@@ -208,6 +208,7 @@ function World:adopt()
           adopted = true,
           started_mono = sys.mono_ms(),
           was_ready = true,
+          unproven = record.status == 'starting', -- nobody saw it ready: the next operation that keeps it waits for that
           plan = record.plan,
           project = { name = record.project, mode = record.mode },
         }

@@ -515,6 +515,16 @@ local function nothing_startable(draft)
   end
 end
 
+-- What there is to resume when it is not of this mode.
+local function other_mode(facts)
+  local other = facts.mode == 'main' and 'trees' or 'main'
+  for _, record in pairs(facts.state and facts.state.services or {}) do
+    if (record.mode or facts.state.mode) == other then
+      return ('there is one of %s mode: envctl resume --%s'):format(other, other)
+    end
+  end
+end
+
 local function gate(draft)
   local facts = draft.facts
   local config = facts.config
@@ -556,7 +566,7 @@ local function gate(draft)
   if facts.command == 'resume' and not recorded and not facts.state_error then
     block(draft, {
       code = 'state_missing', message = 'there is no saved state of ' .. facts.mode .. ' mode to resume',
-      hint = 'run envctl start',
+      hint = other_mode(facts) or 'run envctl start' .. (facts.mode == 'trees' and ' --trees' or ''),
     })
   end
 end

@@ -5,6 +5,9 @@ local path = require 'envctl.util.path'
 
 local M = {}
 
+--- What to do about a worktree whose directory is not where git has it.
+M.MISSING = 'if it was moved: `git worktree repair PATH`, with where it is now; if it was deleted: `git worktree prune`'
+
 ---@class envctl.Project
 ---@field name string
 ---@field mode 'main'|'trees'
@@ -62,12 +65,28 @@ local function name_of(worktree, trees)
   return path.base(worktree.path), nil, nil
 end
 
+local function listed(roots, foreign)
+  local out = {}
+  for _, w in ipairs(git.worktrees(roots.common_dir) or {}) do
+    out[#out + 1] = w.foreign == foreign and w or nil
+  end
+  return out
+end
+
+--- Worktrees that git lists here and that belong to another repository, of which this one is a copy. They are no projects: what
+--- is done to them would be done to the work of the other one.
+---@param roots envctl.Roots
+---@return {name: string, path: string, git_dir: string, branch: string?}[]
+function M.foreign(roots)
+  return listed(roots, true)
+end
+
 --- The worktrees as projects, sorted by name. A name that two worktrees would share gets the directory's name with it.
 ---@param roots envctl.Roots
 ---@param settings envctl.Settings
 ---@return envctl.Project[]
 function M.trees(roots, settings)
-  local list = git.worktrees(roots.common_dir) or {}
+  local list = listed(roots, false)
   local trees = M.trees_root(roots, settings)
   local out, seen = {}, {}
   for _, w in ipairs(list) do

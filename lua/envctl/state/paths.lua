@@ -31,6 +31,25 @@ function M.scope_id(root, wanted)
   return 'repo-' .. require('envctl.host.hash').sha256(root):sub(1, 12)
 end
 
+--- The paths of a scope below the given roots.
+---@param roots {runtime_root: string, engine_root: string, durable_root: string}
+---@param scope_id string
+---@return envctl.Paths
+function M.of_scope(roots, scope_id)
+  local scope_dir, durable_scope = roots.engine_root .. '/' .. scope_id, roots.durable_root .. '/' .. scope_id
+  return {
+    runtime_root = roots.runtime_root,
+    engine_root = roots.engine_root,
+    scope_id = scope_id,
+    scope_dir = scope_dir,
+    durable_root = roots.durable_root,
+    durable_scope = durable_scope,
+    state_file = durable_scope .. '/run_state.json',
+    ports_file = roots.durable_root .. '/ports.json',
+    socket_dir = scope_dir,
+  }
+end
+
 --- Everything from the configuration; nothing is read or written.
 ---@param roots {root: string}
 ---@param settings {get: fun(self, key: string): any}
@@ -52,18 +71,7 @@ function M.compute(roots, settings)
     end
     durable_root = path_util.absolute(state_home, '/') .. '/envctl'
   end
-  local scope_dir, durable_scope = engine_root .. '/' .. scope_id, durable_root .. '/' .. scope_id
-  return {
-    runtime_root = runtime_root,
-    engine_root = engine_root,
-    scope_id = scope_id,
-    scope_dir = scope_dir,
-    durable_root = durable_root,
-    durable_scope = durable_scope,
-    state_file = durable_scope .. '/run_state.json',
-    ports_file = durable_root .. '/ports.json',
-    socket_dir = scope_dir,
-  }
+  return M.of_scope({ runtime_root = runtime_root, engine_root = engine_root, durable_root = durable_root }, scope_id)
 end
 
 -- The directories from the outside in: what is not safe further out cannot be judged further in.

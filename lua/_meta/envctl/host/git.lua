@@ -18,9 +18,9 @@ function git.discover(start) end
 ---@param git_dir string
 ---@return {branch: string?, oid: string?, detached: boolean}? head, string? message, string? code branch nil when detached; oid nil when unborn
 function git.head(git_dir) end
---- The linked worktrees git knows, sorted by path.
+--- The linked worktrees git knows, sorted by path. Foreign: what is there belongs to another repository, of which this one is a copy.
 ---@param common_dir string
----@return {name: string, path: string, git_dir: string, branch: string?, oid: string?, locked: boolean, missing: boolean}[]? list, string? message, string? code
+---@return {name: string, path: string, git_dir: string, branch: string?, oid: string?, locked: boolean, missing: boolean, foreign: boolean}[]? list, string? message, string? code
 function git.worktrees(common_dir) end
 --- The object id that a reference stands for, loose or packed.
 ---@param common_dir string
