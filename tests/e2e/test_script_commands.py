@@ -3,9 +3,11 @@
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
 import urllib.request
 
-from lib import BIN, TOP, check, contains, equal, main, test, wait_for
+from lib import BIN, TOP, Proc, check, contains, equal, main, test, wait_for
 from terminal import on_terminal
 
 SCRIPT = """return {
@@ -331,6 +333,34 @@ def bad_scripts_stand_in_nobodys_way(w):
         result = w.envctl("script", "check", rc=1)
         contains(result.out + result.err, ".envctl.lua", "check")
     w.stop_all()
+
+
+INTERRUPTED = """return {
+  envctl = 1,
+  commands = { slow = { run = function(_, host) pcall(host.run, { "sh", "-c", "echo $$ >pid; sleep 600" }) return 0 end } },
+  on = { before_stop = { optional = true, run = function(_, host) host.run { "sh", "-c", "echo $$ >pid; sleep 600" } end } },
+}
+"""
+
+
+@test
+def an_interrupt_ends_what_a_script_runs(w):
+    w.services(frontend="")
+    w.write(".envctl.lua", INTERRUPTED)
+    w.envctl("script", "trust", rc=0)
+    w.start("--no-prepare")
+    for name, number in (("slow", signal.SIGINT), ("slow", signal.SIGTERM), ("stop-all", signal.SIGINT)):
+        pid = w.repo / "pid"
+        pid.unlink(missing_ok=True)
+        client = w.spawn(BIN, name, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        program = Proc(int(wait_for(lambda: pid.exists() and pid.read_text(), f"the program of {name}")))
+        client.send_signal(number)
+        said = client.communicate(timeout=60)[0]
+        equal(client.returncode, 2, f"{name}: exit code; it said {said}")
+        contains(said, "interrupted; sh was ended", name)
+        wait_for(lambda: not program.alive, "the program to end")
+    equal(w.state()["state"]["services"]["Main Frontend"]["live"], True, "an interrupted stop stops nothing")
+    w.envctl("stop-all", "--bundled", rc=0)
 
 
 @test

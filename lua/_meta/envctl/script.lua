@@ -146,7 +146,8 @@ function envctl.append(items) end
 ---@class envctl.ScriptHost
 local ScriptHost = {}
 
---- Runs a program and waits. The keys cwd, env and timeout_ms (default 60000) stand beside the words.
+--- Runs a program and waits. The keys cwd, env and timeout_ms (default 60000) stand beside the words. One that a signal ended has
+--- no code. Of stdout and stderr the first MiB is kept.
 ---@param command table such as { "make", "seed", cwd = "backend", timeout_ms = 60000 }
 ---@return {code: integer?, signal: string?, stdout: string, stderr: string}
 function ScriptHost.run(command) end
