@@ -157,7 +157,7 @@ local function host_names(functions)
   return names
 end
 
--- Runs a function that may act: its value, and how many it returned. The time is for everything, what the host does for it included.
+-- Runs a function that may act: its value, and how many it returned. The time is for all of it, with what the host does.
 local function act(session, o, path, input, host_impl, ms)
   local function run()
     local value, n = session:ask({ op = 'act', fn = o.id, input = input, host = host_names(host_impl), path = path }, {

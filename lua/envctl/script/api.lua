@@ -111,7 +111,7 @@ local function wait_for(argv, cwd, env, ms)
   local loop = require 'envctl.host.loop'
   local out = { stdout = {}, stderr = {} }
   local code, signal = task.await(function(resume)
-    local handles, process, message, identity = {}, nil, nil, nil
+    local handles, process, identity = {}, nil, nil
     local function close_handles()
       for _, handle in ipairs(handles) do
         handle:close()
@@ -128,6 +128,7 @@ local function wait_for(argv, cwd, env, ms)
       handles[i] = loop.signal(name, ends 'interrupted')
     end
     handles[#handles + 1] = loop.timer(ms, ends 'late')
+    local message
     process, message = spawn(argv, cwd, env, out, function(...)
       close_handles()
       resume(...)
