@@ -119,6 +119,7 @@ def commands_of_the_repository_are_listed(w):
     seed = { help = "load demo data", usage = "seed [COUNT]", run = function(ctx, host) host.print("seeded") return 0 end },
     plain = { run = function() return 3 end },
   },
+  services = { mailer = { command = "mailer", listens = false } },
 }
 """)
     wanted = [
@@ -147,6 +148,7 @@ def commands_of_the_repository_are_listed(w):
     equal(w.envctl("help", "seed", "--json", rc=0).json()["custom"], wanted[1:], "one")
     equal(w.envctl("list-commands", rc=0).out.split("\n")[-3:-1], ["plain", "seed"], "list-commands")
     equal(w.envctl("__complete", "--", "see", rc=0).out, "seed\tload demo data\n", "completion")
+    equal(w.envctl("__complete", "--", "stop", "--service", "mai", rc=0).out, "mailer\t\n", "completion of its services")
     contains(w.envctl("help", "sead", rc=1).err, "did you mean `seed`?", "a typo")
     equal(w.envctl("seed", rc=0).out, "seeded\n", "and it runs")
     equal(w.envctl("--headless", "--repo", w.repo, "seed", cwd=w.base, rc=0).out, "seeded\n", "options of envctl stand in front of it")
