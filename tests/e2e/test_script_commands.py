@@ -337,6 +337,19 @@ def bad_scripts_stand_in_nobodys_way(w):
     w.stop_all()
 
 
+@test
+def show_config_says_what_scripts_say(w):
+    w.services(BACKEND_PORT_BASE=8200)
+    w.write(".envctl.lua", "return { envctl = 1, config = { ports = { backend = 8300 } }, dependencies = { redis = {} } }")
+    w.write(".envctl.local.lua", "return { envctl = 1,\n  config = { ports = { backend = function(base) return base + 1 end } } }")
+    shown = w.envctl("show-config", "--json", rc=0).json()
+    equal(shown["layers"], [str(w.repo / name) for name in (".envctl", ".envctl.lua", ".envctl.local.lua")], "what was read")
+    port, redis = shown["values"]["BACKEND_PORT_BASE"], shown["values"]["MAIN_REDIS_ENABLE"]
+    equal((port["value"], port["layer"], port["line"]), (8301, "local", 2), "the port")
+    equal((redis["value"], redis["layer"], redis["file"]), (True, "script", ".envctl.lua"), "what is switched on by being listed")
+    equal(w.envctl("explain-startup", "--json", rc=0).json()["dependencies"], ["redis"], "as the plan has it")
+
+
 INTERRUPTED = """return {
   envctl = 1,
   commands = { slow = { run = function(_, host) pcall(host.run, { "sh", "-c", "echo $$ >pid; sleep 600" }) return 0 end } },
