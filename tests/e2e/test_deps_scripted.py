@@ -134,9 +134,13 @@ def one_that_does_not_come_up(w):
         failed = start(w, rc=1)
         contains(failed.err, "Main/bad exited with code 3", "what")
         contains(failed.err, "no license", "its last words")
+        contains(w.envctl("errors", rc=1).out, "no license", "also afterwards")
         equal(w.service_processes(), [], "nothing runs")
         w.env["ENVCTL_REQUIREMENTS_STRICT"] = "false"
         contains(start(w).err, "exited with code 3", "said, and gone on without it")
+        contains(w.envctl("errors", "--project", "Main", rc=1).out, "no license", "also afterwards")
+        warnings = w.envctl("start", "--headless", "--json", rc=0).json()["warnings"]
+        equal([x["where"] for x in warnings], ["Main/bad"], "and in the document of the next start")
         check("svc.py" in " ".join(w.service_processes()[0].argv), "the service runs")
 
 
