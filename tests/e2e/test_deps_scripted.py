@@ -113,6 +113,22 @@ def a_dependency_of_a_script_lives_like_the_others(w):
 
 
 @test
+def an_override_says_its_ports(w):
+    with Data(w):
+        w.write(".envctl.lua", """return { envctl = 1,
+  dependencies = { mail = { command = "mail", ports = { smtp = %d, http = %d } } },
+  override = { ["plan.ports"] = function(base, ctx)
+    local ports = base(ctx)
+    ports.mail, ports["mail.smtp"] = %d, %d
+    return ports
+  end },
+}
+""" % (w.port, w.port + 1, w.port + 2, w.port + 3))
+        plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]
+        equal(plan["dependencies"][0]["ports"], {"http": w.port + 2, "smtp": w.port + 3}, "by the name of the whole, and of a port")
+
+
+@test
 def every_change_is_seen(w):
     with Data(w):
         def run(extra):
