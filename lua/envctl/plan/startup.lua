@@ -81,8 +81,8 @@ local function about(project)
   return { name = project.name, mode = project.mode, root = project.root }
 end
 
--- What scripts decide about ports counts like a fixed port: it is not moved out of anybody's way. The name of a dependency means its
--- primary port.
+-- What scripts decide about ports counts like a fixed port: it is not moved out of anybody's way. The name of a dependency means
+-- its primary port.
 local function ask_ports(facts, list, assigned, decide)
   local changed = false
   for i, project in ipairs(facts.projects) do
