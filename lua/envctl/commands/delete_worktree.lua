@@ -59,8 +59,11 @@ end
 local function say_what_stays(holdings, stays, say)
   for i, line in ipairs(holdings.lines(stays)) do
     local h = stays[i]
-    local share = h.share and ('The database of %s on the shared server stays.'):format(names_of.short(h.project, h.id))
-    say(share or ('The data of %s stays; `envctl data reset %s --project %s` deletes it.'):format(line, h.id, h.project))
+    if h.share then
+      say(('The database of %s on the shared server stays.'):format(names_of.short(h.project, h.id)))
+    else
+      say(('The data of %s stays; `envctl data reset %s --project %s` deletes it.'):format(line, h.id, h.project))
+    end
   end
 end
 
