@@ -136,10 +136,16 @@ function envctl.append(items) end
 ---@alias envctl.HookFunction fun(ev: table, host: envctl.ScriptHost)
 ---@alias envctl.Hook envctl.HookFunction|{run: envctl.HookFunction, optional?: boolean, timeout_ms?: integer}
 
+---@class envctl.CommandContext
+---@field args string[] the words behind the command
+---@field project string the worktree that it was called in, or Main
+---@field mode 'main'|'trees'
+---@field root string its directory
+
 ---@class envctl.ScriptCommand
 ---@field help? string
 ---@field usage? string
----@field run fun(ctx: {args: string[], root: string, json: boolean}, host: envctl.ScriptHost): integer?
+---@field run fun(ctx: envctl.CommandContext, host: envctl.ScriptHost): integer?
 ---@field timeout_ms? integer
 
 --- What hooks and commands can do. Everything is relative to the project and stays inside of it.

@@ -4,7 +4,11 @@ local M = {}
 
 local function run(session, ctx, event, project, ev)
   local functions = require('envctl.script.api').for_terminal(ctx, project.root)
-  session:run_hook(event, ev, functions)
+  for _, result in ipairs(session:run_hook(event, ev, functions)) do
+    if not result.ok then
+      ctx.out.note('envctl: ' .. result.message .. ' (optional: it goes on)')
+    end
+  end
 end
 
 local function has(session, ...)
