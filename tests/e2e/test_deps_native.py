@@ -350,7 +350,10 @@ def shared_servers(w):
         w.envctl("start", "--trees", "--headless", "--project", "shop-1", rc=0)
         equal({c["id"]: c["pid"] for c in components(w.saved_state(), "@shared").values()}, servers, "the same servers")
         equal(get(backend_url(w, "shop-1 Backend"), "/rows"), '["of-1"]', "rows")
-        w.envctl("stop", "--headless", "--project", "shop-1", rc=0)
+        # Nothing of its own is deleted with it: its password without its database would be of no use.
+        gone = w.envctl("delete-worktree", "shop-1", "--force", "--remove-volumes", "--yes", rc=0)
+        contains(gone.out, "The database of shop-1/postgres on the shared server stays.", "what stays")
+        check("is gone" not in gone.err, gone.err)
         w.envctl("stop", "--headless", "--project", "shop-2", rc=0)
         check(not any(Proc.quick(p) for p in servers.values()), "they end with the last user")
 

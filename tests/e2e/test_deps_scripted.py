@@ -113,6 +113,22 @@ def a_dependency_of_a_script_lives_like_the_others(w):
 
 
 @test
+def an_override_says_its_ports(w):
+    with Data(w):
+        w.write(".envctl.lua", """return { envctl = 1,
+  dependencies = { mail = { command = "mail", ports = { smtp = %d, http = %d } } },
+  override = { ["plan.ports"] = function(base, ctx)
+    local ports = base(ctx)
+    ports.mail, ports["mail.smtp"] = %d, %d
+    return ports
+  end },
+}
+""" % (w.port, w.port + 1, w.port + 2, w.port + 3))
+        plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]
+        equal(plan["dependencies"][0]["ports"], {"http": w.port + 2, "smtp": w.port + 3}, "by the name of the whole, and of a port")
+
+
+@test
 def every_change_is_seen(w):
     with Data(w):
         def run(extra):
@@ -134,9 +150,13 @@ def one_that_does_not_come_up(w):
         failed = start(w, rc=1)
         contains(failed.err, "Main/bad exited with code 3", "what")
         contains(failed.err, "no license", "its last words")
+        contains(w.envctl("errors", rc=1).out, "no license", "also afterwards")
         equal(w.service_processes(), [], "nothing runs")
         w.env["ENVCTL_REQUIREMENTS_STRICT"] = "false"
         contains(start(w).err, "exited with code 3", "said, and gone on without it")
+        contains(w.envctl("errors", "--project", "Main", rc=1).out, "no license", "also afterwards")
+        warnings = w.envctl("start", "--headless", "--json", rc=0).json()["warnings"]
+        equal([x["where"] for x in warnings], ["Main/bad"], "and in the document of the next start")
         check("svc.py" in " ".join(w.service_processes()[0].argv), "the service runs")
 
 

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
 import urllib.request
 
-from lib import BIN, TOP, check, contains, equal, main, test, wait_for
+from lib import BIN, TOP, Proc, check, contains, equal, main, test, wait_for
 from terminal import on_terminal
 
 SCRIPT = """return {
@@ -117,6 +119,7 @@ def commands_of_the_repository_are_listed(w):
     seed = { help = "load demo data", usage = "seed [COUNT]", run = function(ctx, host) host.print("seeded") return 0 end },
     plain = { run = function() return 3 end },
   },
+  services = { mailer = { command = "mailer", listens = false } },
 }
 """)
     wanted = [
@@ -145,6 +148,7 @@ def commands_of_the_repository_are_listed(w):
     equal(w.envctl("help", "seed", "--json", rc=0).json()["custom"], wanted[1:], "one")
     equal(w.envctl("list-commands", rc=0).out.split("\n")[-3:-1], ["plain", "seed"], "list-commands")
     equal(w.envctl("__complete", "--", "see", rc=0).out, "seed\tload demo data\n", "completion")
+    equal(w.envctl("__complete", "--", "stop", "--service", "mai", rc=0).out, "mailer\t\n", "completion of its services")
     contains(w.envctl("help", "sead", rc=1).err, "did you mean `seed`?", "a typo")
     equal(w.envctl("seed", rc=0).out, "seeded\n", "and it runs")
     equal(w.envctl("--headless", "--repo", w.repo, "seed", cwd=w.base, rc=0).out, "seeded\n", "options of envctl stand in front of it")
@@ -331,6 +335,47 @@ def bad_scripts_stand_in_nobodys_way(w):
         result = w.envctl("script", "check", rc=1)
         contains(result.out + result.err, ".envctl.lua", "check")
     w.stop_all()
+
+
+@test
+def show_config_says_what_scripts_say(w):
+    w.services(BACKEND_PORT_BASE=8200)
+    w.write(".envctl.lua", "return { envctl = 1, config = { ports = { backend = 8300 } }, dependencies = { redis = {} } }")
+    w.write(".envctl.local.lua", "return { envctl = 1,\n  config = { ports = { backend = function(base) return base + 1 end } } }")
+    shown = w.envctl("show-config", "--json", rc=0).json()
+    equal(shown["layers"], [str(w.repo / name) for name in (".envctl", ".envctl.lua", ".envctl.local.lua")], "what was read")
+    port, redis = shown["values"]["BACKEND_PORT_BASE"], shown["values"]["MAIN_REDIS_ENABLE"]
+    equal((port["value"], port["layer"], port["line"]), (8301, "local", 2), "the port")
+    equal((redis["value"], redis["layer"], redis["file"]), (True, "script", ".envctl.lua"), "what is switched on by being listed")
+    equal(w.envctl("explain-startup", "--json", rc=0).json()["dependencies"], ["redis"], "as the plan has it")
+
+
+INTERRUPTED = """return {
+  envctl = 1,
+  commands = { slow = { run = function(_, host) pcall(host.run, { "sh", "-c", "echo $$ >pid; sleep 600" }) return 0 end } },
+  on = { before_stop = { optional = true, run = function(_, host) host.run { "sh", "-c", "echo $$ >pid; sleep 600" } end } },
+}
+"""
+
+
+@test
+def an_interrupt_ends_what_a_script_runs(w):
+    w.services(frontend="")
+    w.write(".envctl.lua", INTERRUPTED)
+    w.envctl("script", "trust", rc=0)
+    w.start("--no-prepare")
+    for name, number in (("slow", signal.SIGINT), ("slow", signal.SIGTERM), ("stop-all", signal.SIGINT)):
+        pid = w.repo / "pid"
+        pid.unlink(missing_ok=True)
+        client = w.spawn(BIN, name, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        program = Proc(int(wait_for(lambda: pid.exists() and pid.read_text(), f"the program of {name}")))
+        client.send_signal(number)
+        said = client.communicate(timeout=60)[0]
+        equal(client.returncode, 2, f"{name}: exit code; it said {said}")
+        contains(said, "interrupted; sh was ended", name)
+        wait_for(lambda: not program.alive, "the program to end")
+    equal(w.state()["state"]["services"]["Main Frontend"]["live"], True, "an interrupted stop stops nothing")
+    w.envctl("stop-all", "--bundled", rc=0)
 
 
 @test

@@ -127,4 +127,33 @@ def around_starts_and_stops(w):
     equal(told("blast-all", "--yes"), ["before_stop Main A,Main B", "stopped Main A,Main B"], "blast-all")
 
 
+@test
+def an_optional_one_that_fails_is_said(w):
+    w.configure(MAIN_BACKEND_ENABLE="false", MAIN_FRONTEND_ENABLE="false")
+    w.write(".envctl.lua", """return { envctl = 1,
+  services = { a = { command = "sleep 600", listens = false } },
+  on = { started = { optional = true, run = function() error("no luck") end } },
+}
+""")
+    w.envctl("script", "trust", rc=0)
+    done = w.envctl("start", "--headless", rc=0)
+    contains(done.err, ".envctl.lua:3: on.started: no luck (optional: it goes on)", "said")
+    w.stop_all()
+
+
+@test
+def a_command_knows_where_it_is(w):
+    w.services(backend="")
+    w.write(".envctl.lua", """return { envctl = 1, commands = {
+  where = { run = function(ctx, host) host.print(ctx.project, ctx.mode, ctx.root) end },
+} }
+""")
+    w.commit()
+    w.envctl("script", "trust", rc=0)
+    w.git("worktree", "add", "-q", "-b", "feat-1", "trees/feat/1")
+    tree = w.repo / "trees/feat/1"
+    equal(w.envctl("where", rc=0, env={"ENVCTL_DEFAULT_MODE": "trees"}).out, f"Main\tmain\t{w.repo}\n", "in the repository")
+    equal(w.envctl("where", cwd=tree, rc=0).out, f"feat-1\ttrees\t{tree}\n", "in a worktree")
+
+
 main()

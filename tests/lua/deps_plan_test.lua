@@ -153,7 +153,8 @@ end
 function T.test_a_described_one()
   local f = described_facts 'command'
   lu.assertEquals(plan.wants(f.config, {}), {
-    { id = 'mail.http', base = 8025, kind = 'dependency' }, { id = 'mail.smtp', base = 1025, kind = 'dependency' },
+    { id = 'mail.http', base = 8025, kind = 'dependency', whole = 'mail' },
+    { id = 'mail.smtp', base = 1025, kind = 'dependency' },
   })
   local numbers = { ['mail.http'] = 8045, ['mail.smtp'] = 1045 }
   local entry, secrets = plan.build(f, project 'Main', 'mail', numbers)

@@ -139,6 +139,24 @@ function M.test_services()
   end
 end
 
+-- Another service was asked for. This one is left alone, unless it has a port that the other gets: it was called otherwise before.
+function M.test_in_the_way()
+  local function of_other(fact, fields)
+    local other = service(fields)
+    other.name = 'other'
+    return of_service(nil, fact, NONE, {
+      partial = true, projects = { { name = 'Main', root = '/repo', services = { other }, dependencies = {} } },
+    })
+  end
+  local port = record().requested_port
+  lu.assertEquals(#of_other(UP, { port = port + 1 }), 1)
+  lu.assertEquals(#of_other(gone 'gone', { port = port }), 1)
+  local actions = of_other(UP, { port = port })
+  lu.assertEquals({ actions[2].service, actions[2].action, actions[2].reason },
+    { 'api', 'stop', 'is in the way: it has port ' .. port .. ' of Main Other' })
+  lu.assertEquals(of_other(nil, { port = port })[2].action, 'unknown')
+end
+
 local DEPENDENCIES = {
   { NONE, nil, nil, nil, 'start', 'is not running yet' },
   { component { identity = NONE }, nil, nil, nil, 'start', 'is not running yet' },

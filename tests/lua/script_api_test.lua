@@ -52,6 +52,13 @@ function M.test_run()
   lu.assertEquals(code, 5)
 end
 
+function M.test_a_killed_program_is_no_success()
+  local killed = 'local r = host.run { "sh", "-c", "kill -9 $$" } '
+  lu.assertEquals(run(killed .. 'return r.code'), '.envctl.lua:1: commands.seed: expected an exit code 0..255, got nil')
+  lu.assertEquals(run(killed .. 'return r.code or 1'), 1)
+  lu.assertEquals(run(killed .. 'return host.print(r.signal)'), 0) -- returns nothing
+end
+
 function M.test_wrong_runs()
   local at = '.envctl.lua:2: commands.seed: host.run: '
   lu.assertEquals(run 'host.run "make"', at .. 'expected a command such as { "make", "seed" }')

@@ -297,7 +297,7 @@ local BROKEN_RECONCILERS = {
   { "return 'start', ended%(record, fact%)", "return 'keep', 'x'", 'what does not run is not kept' },
   { "return 'keep', 'runs and is unchanged'", "return 'start', 'x'", 'what runs is never started beside it' },
   { "return 'unknown', untold%(fact%)", "return 'start', 'x'", 'nothing is done where it cannot be told' },
-  { "return 'stop', 'is no longer part of the plan'", "return 'forget', 'x'", 'what runs is not forgotten when it is no longer planned' },
+  { "return 'stop', why", "return 'forget', 'x'", 'what runs is not forgotten when it is no longer planned' },
   { "return 'forget', ", "return 'start', ", 'what is no longer planned is not started' },
   { 'not planned%[name%] and meant%[record%.project%]', 'not planned[name]', 'projects that are not meant are left alone' },
 }

@@ -78,6 +78,8 @@ function M.test_completion()
     ['review --review-mode=g'] = '--review-mode=grouped', ['install-prompts --cli c'] = 'claude codex',
     ['install-prompts --cli codex,c'] = 'codex,claude codex,codex',
     ['install-prompts imp'] = 'implement_task', ['config MAIN_B'] = 'MAIN_BACKEND_ENABLE=', ['explain-startup p'] = 'plan',
+    ['script e'] = 'eject', ['script eject plan.s'] = 'plan.startup', ['script points wiz'] = '', ['script trust '] = '',
+    ['data d'] = 'dump', ['data --yes reset po'] = 'postgres', ['seed dum'] = '',
     ['stop-all '] = '', ['nonsense '] = 'nonsense',
   } do
     if line ~= 'nonsense ' then
@@ -85,6 +87,7 @@ function M.test_completion()
     end
   end
   lu.assertTrue(completion.candidates({ 'start', '--repo', '' }).files)
+  lu.assertTrue(completion.candidates({ 'seed', '' }).files) -- a command of the repository
   lu.assertStrContains(candidates('commit --commit-message stop --no'), '--no-push')
   for _, shell in ipairs(completion.shells) do
     lu.assertStrContains(completion.script(shell), '__complete')

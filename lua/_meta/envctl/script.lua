@@ -136,17 +136,24 @@ function envctl.append(items) end
 ---@alias envctl.HookFunction fun(ev: table, host: envctl.ScriptHost)
 ---@alias envctl.Hook envctl.HookFunction|{run: envctl.HookFunction, optional?: boolean, timeout_ms?: integer}
 
+---@class envctl.CommandContext
+---@field args string[] the words behind the command
+---@field project string the worktree that it was called in, or Main
+---@field mode 'main'|'trees'
+---@field root string its directory
+
 ---@class envctl.ScriptCommand
 ---@field help? string
 ---@field usage? string
----@field run fun(ctx: {args: string[], root: string, json: boolean}, host: envctl.ScriptHost): integer?
+---@field run fun(ctx: envctl.CommandContext, host: envctl.ScriptHost): integer?
 ---@field timeout_ms? integer
 
 --- What hooks and commands can do. Everything is relative to the project and stays inside of it.
 ---@class envctl.ScriptHost
 local ScriptHost = {}
 
---- Runs a program and waits. The keys cwd, env and timeout_ms (default 60000) stand beside the words.
+--- Runs a program and waits. The keys cwd, env and timeout_ms (default 60000) stand beside the words. One that a signal ended has
+--- no code. Of stdout and stderr the first MiB is kept.
 ---@param command table such as { "make", "seed", cwd = "backend", timeout_ms = 60000 }
 ---@return {code: integer?, signal: string?, stdout: string, stderr: string}
 function ScriptHost.run(command) end

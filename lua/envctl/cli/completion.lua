@@ -34,17 +34,17 @@ local function projects(command, out)
   end
 end
 
+-- Those of the two that envctl finds by itself, of the scripts, and of what is saved. Names that come twice are shown once.
 local function services(out)
   local ctx = context()
-  local doc = require('envctl.state.store').read(ctx.paths)
-  local seen = { backend = true, frontend = true }
   add(out, 'backend')
   add(out, 'frontend')
+  local doc = require('envctl.state.store').read(ctx.paths)
   for _, record in pairs(doc and doc.services or {}) do
-    if record.service and not seen[record.service] then
-      seen[record.service] = true
-      add(out, record.service)
-    end
+    add(out, record.service)
+  end
+  for _, name in ipairs(require('envctl.script.host').service_names(ctx)) do
+    add(out, name)
   end
 end
 
@@ -102,7 +102,30 @@ local function values_of(flag, command, out)
   end
 end
 
-local function arguments(command, out)
+-- Words behind `script` and `data`: what to do, then with what.
+local function behind(command, before, out)
+  local handler = require(commands.module(command.name))
+  if #before == 0 then
+    for _, name in ipairs(handler.actions or {}) do
+      add(out, name)
+    end
+  elseif command.name == 'script' and #before == 1 and (before[1] == 'eject' or before[1] == 'points') then
+    local points = require 'envctl.script.points'
+    for _, point in ipairs(points.list) do
+      if point.available then
+        add(out, point.name, point.doc)
+      end
+    end
+  elseif command.name == 'data' then
+    for id, definition in pairs(require('envctl.deps.definitions').by_id) do
+      if not definition.part_of then
+        add(out, id)
+      end
+    end
+  end
+end
+
+local function arguments(command, before, out)
   if command.name == 'explain-startup' then
     for _, name in ipairs { 'start', 'plan', 'restart', 'resume' } do
       add(out, name, commands.by_name[name].summary)
@@ -122,6 +145,8 @@ local function arguments(command, out)
     for _, shell in ipairs(M.shells) do
       add(out, shell)
     end
+  elseif command.name == 'script' or command.name == 'data' then
+    behind(command, before, out)
   end
 end
 
@@ -152,28 +177,33 @@ local function takes_value(flag)
   return flag and flag.kind ~= 'bool' and flag.kind ~= 'const'
 end
 
--- What the words before the cursor mean: the command, and the flag that waits for its value.
-local function read(words)
+-- What the words before the cursor mean: the command, the flag that waits for its value, and the words that are no flags.
+local function read(typed)
   local command, waiting
-  local i = 1
-  while i <= #words do
-    local word = words[i]
+  local plain, i = {}, 1
+  while i <= #typed do
+    local word = typed[i]
     local flag = flags.by_name[word]
     waiting = nil
     if takes_value(flag) then
-      if i == #words then
+      if i == #typed then
         waiting = flag
       end
       i = i + (flag.kind == 'pair' and 2 or 1)
     elseif word == '--command' or word == '--action' then
       i = i + 1
-      command = commands.words[words[i] or ''] or command
-    elseif not command then
+      command = commands.words[typed[i] or ''] or command
+    elseif not command and #plain == 0 then
       command = commands.words[word] or commands.dashes[word:match '^[^=]+' or '']
+      if not command and not word:find '^%-' and not word:find '=' then
+        plain[1] = word -- a command of the repository
+      end
+    elseif word:sub(1, 1) ~= '-' then
+      plain[#plain + 1] = word
     end
     i = i + 1
   end
-  return command, waiting
+  return command, waiting, plain
 end
 
 --- Candidates for the last word.
@@ -181,7 +211,7 @@ end
 ---@return {[1]: string, [2]: string}[] candidates; field files: the shell completes file names
 function M.candidates(words)
   local current = words[#words] or ''
-  local command, waiting = read(table.move(words, 1, #words - 1, 1, {}))
+  local command, waiting, before = read(table.move(words, 1, #words - 1, 1, {}))
   local out = {}
   local prefix, rest = current:match '^(%-%-[%w-]+=)(.*)$'
   local ok = pcall(function()
@@ -197,7 +227,9 @@ function M.candidates(words)
     elseif current:sub(1, 1) == '-' then
       dashed(command, out)
     elseif command then
-      arguments(command, out)
+      arguments(command, before, out)
+    elseif #before > 0 then
+      out.files = true
     else
       command_names(out)
     end

@@ -61,9 +61,9 @@ function M.run(argv, as_json)
     ctx.route.args = { name }
     return require('envctl.commands.help').run(ctx)
   end
-  local root = ctx.roots.execution_root
+  local root, tree = ctx.roots.execution_root, ctx.cwd_project
   return session:run_command(name, {
-    args = json.array(args), root = root, project = ctx.cwd_project and ctx.cwd_project.name or 'Main', mode = ctx.mode,
+    args = json.array(args), root = root, project = tree and tree.name or 'Main', mode = tree and 'trees' or 'main',
   }, require('envctl.script.api').for_terminal(ctx, root))
 end
 

@@ -10,6 +10,9 @@ local M = {}
 local SEEDED = { postgres = true, redis = true }
 local ACTIONS = { reset = true, seed = true, dump = true, restore = true }
 
+--- What can be done, for completion.
+M.actions = names_of.sorted(ACTIONS)
+
 local function usage(message)
   err.raise('usage', message, { hint = 'envctl data reset|seed|dump|restore [postgres|redis] --project PROJECT' })
 end

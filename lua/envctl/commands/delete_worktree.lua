@@ -3,6 +3,7 @@ local err = require 'envctl.err'
 local json = require 'envctl.util.json'
 local sys = require 'envctl.host.sys'
 local guard = require 'envctl.repo.guard'
+local names_of = require 'envctl.state.names'
 
 local M = {}
 
@@ -48,7 +49,8 @@ local function data_of(ctx, chosen)
   local asked = flags.stop_all_remove_volumes or flags.blast_keep_worktree_volumes == false
   local to = asked and goes or stays
   for _, h in ipairs(all) do
-    to[#to + 1] = names[h.project] and h or nil
+    local list = h.share and stays or to
+    list[#list + 1] = names[h.project] and h or nil
   end
   return goes, stays, base
 end
@@ -57,7 +59,11 @@ end
 local function say_what_stays(holdings, stays, say)
   for i, line in ipairs(holdings.lines(stays)) do
     local h = stays[i]
-    say(('The data of %s stays; `envctl data reset %s --project %s` deletes it.'):format(line, h.id, h.project))
+    if h.share then
+      say(('The database of %s on the shared server stays.'):format(names_of.short(h.project, h.id)))
+    else
+      say(('The data of %s stays; `envctl data reset %s --project %s` deletes it.'):format(line, h.id, h.project))
+    end
   end
 end
 

@@ -16,16 +16,18 @@ local function failed_of(items)
   return failed
 end
 
-local function relevant(failures, records, depends)
-  local known, out = {}, {}
-  for _, d in ipairs(depends) do
-    known[d.project .. '/' .. d.id] = true
+-- The failures that a selection is about. What did not start at all is in no record: it counts by its project.
+local function relevant(route, failures, records)
+  local services, narrowed = #route.services > 0, #route.projects > 0 or #route.args > 0
+  if not services and not narrowed then
+    return failures
   end
+  local known, out = {}, {}
   for _, r in ipairs(records) do
-    known[r.project .. '/' .. r.service] = true
+    known[services and r.project .. '/' .. r.service or r.project .. '/'] = true
   end
   for _, f in ipairs(failures) do
-    if type(f.where) ~= 'string' or known[f.where] then
+    if type(f.where) ~= 'string' or known[services and f.where or f.where:match '^[^/]*/'] then
       out[#out + 1] = f
     end
   end
@@ -111,7 +113,7 @@ function M.run(ctx)
   local failed, log_issues = failed_of(items), log_issues_of(items)
   local depends = require('envctl.deps.truth').beside(ctx.route, doc, records)
   local issues = failed_of(depends)
-  local failures = relevant(health.failures(ctx.paths), records, depends)
+  local failures = relevant(ctx.route, health.failures(ctx.paths), records)
   local code = #failed + #issues + #failures + #log_issues == 0 and 0 or 1
   if ctx.out.is_json then
     print_json(ctx, doc, records, failed, issues, failures, log_issues)

@@ -4,7 +4,8 @@ local json = require 'envctl.util.json'
 
 local M = {}
 
-local SUBCOMMANDS = { 'check', 'eject', 'points', 'repl', 'status', 'trust', 'untrust' }
+--- What can be done, for completion as well.
+M.actions = { 'check', 'eject', 'points', 'repl', 'status', 'trust', 'untrust' }
 
 local function document(ctx, name, fields)
   fields.schema = 'envctl.script_' .. name .. '.v1'
@@ -302,7 +303,7 @@ function M.run(ctx)
   local handler = HANDLERS[name or 'status']
   if not handler then
     err.raise('unknown_command', 'there is no `script ' .. name .. '`', {
-      hint = require('envctl.script.suggest').hint(name, SUBCOMMANDS, 'words'),
+      hint = require('envctl.script.suggest').hint(name, M.actions, 'words'),
     })
   end
   return handler(ctx)

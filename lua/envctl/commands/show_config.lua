@@ -85,15 +85,28 @@ local function sections_of(settings, document)
   document.launch_env = list
 end
 
+-- The files that were read, lowest layer first.
+local function layers_of(settings, session)
+  local out = json.array {}
+  local function scripts(of_user)
+    for _, entry in ipairs(session and session.entries or {}) do
+      if (entry.layer == 'user') == of_user then
+        out[#out + 1] = entry.root .. '/' .. entry.rel
+      end
+    end
+  end
+  scripts(true)
+  table.move(settings.layers, 1, #settings.layers, #out + 1, out)
+  scripts(false)
+  return out
+end
+
 --- The document.
 ---@param ctx envctl.Context
+---@param session envctl.script.Session?
 ---@return table
-function M.document(ctx)
+function M.document(ctx, session)
   local settings, roots = ctx.settings, ctx.roots
-  local layers = json.array {}
-  for i, file in ipairs(settings.layers) do
-    layers[i] = file
-  end
   local document = {
     schema = 'envctl.show_config.v1',
     ok = true,
@@ -108,7 +121,7 @@ function M.document(ctx)
     values = values_of(settings, ctx.route.flags.all),
     warnings = errors_of(settings.warnings),
     errors = errors_of(settings.errors),
-    layers = layers,
+    layers = layers_of(settings, session),
   }
   sections_of(settings, document)
   return document
@@ -190,12 +203,16 @@ end
 ---@return integer exit code
 function M.run(ctx)
   -- The configuration of scripts is effective too. Those that cannot be used are an error among the others, not the end of it.
-  local ok, e = require('envctl.task').try(ctx.scripts, ctx)
+  local session
+  local ok, e = require('envctl.task').try(function()
+    session = ctx:scripts()
+    require('envctl.deps.scripted').read(session, ctx.settings)
+  end)
   if not ok then
     table.insert(ctx.settings.errors, e)
   end
   if ctx.out.is_json then
-    ctx.out.json(M.document(ctx))
+    ctx.out.json(M.document(ctx, session))
   else
     text(ctx)
   end

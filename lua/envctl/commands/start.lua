@@ -206,6 +206,8 @@ local function summary(ctx, result, plan_document)
     for k, v in pairs(ctx.report or {}) do
       document[k] = v
     end
+    document.warnings = table.move(result.warnings, 1, #result.warnings, #plan_document.warnings + 1,
+      table.move(plan_document.warnings, 1, #plan_document.warnings, 1, json.array {}))
     out.json(document)
     return
   end

@@ -327,7 +327,7 @@ local function from_flags(settings, route)
   end
 end
 
-local LEVELS = { dotenv = 1, user = 2, script = 3, ['local'] = 4, env = 5, flag = 6 }
+local LEVELS = { dotenv = 1, env = 2, flag = 3 } -- scripts are put on top later
 
 -- A bad value is an error, unless a higher source has the say anyway.
 local function report_bad(settings)

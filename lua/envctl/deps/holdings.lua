@@ -12,6 +12,7 @@ local M = {}
 ---@field id string
 ---@field path string? its directory, when it has one on this machine
 ---@field main boolean it belongs to the main project, or to all of them
+---@field share boolean? only its password is there: its database lives on the server that projects share
 
 -- Names of projects by the names of their directories: the repository's, and those that the state knows.
 local function project_names(ctx, doc)
@@ -25,6 +26,11 @@ local function project_names(ctx, doc)
     out[names.file(name)] = name
   end
   return out
+end
+
+local function only_password(dir)
+  local entries = fs.list(dir) or {}
+  return #entries == 1 and entries[1].name == 'password'
 end
 
 --- What there is, sorted. Reads only.
@@ -42,6 +48,7 @@ function M.list(ctx, doc)
       out[#out + 1] = found[key]
     end
     found[key].path = found[key].path or path
+    found[key].share = path and only_password(path) or nil
   end
   for _, entry in ipairs(fs.list(scope) or {}) do
     for _, dir in ipairs(entry.type == 'dir' and fs.list(scope .. '/' .. entry.name) or {}) do

@@ -16,10 +16,12 @@ local function wants_of(config, id, chosen, project, out)
   end
   local adopted = chosen and chosen.adopted and chosen.adopted[names.file(project)] or {}
   local ports = chosen and chosen.described and chosen.described.ports or { { name = id } }
+  local primary = described.primary(id, ports)
   for _, p in ipairs(ports) do
     local fixed = chosen and #ports == 1 and chosen.fixed or nil
     out[#out + 1] = {
       id = described.port_id(id, p.name), fixed = fixed, kind = 'dependency', adopted = adopted[p.name],
+      whole = p.name == primary and p.name ~= id and id or nil,
       base = not fixed and (p.base or config.bases[id].port) or nil,
     }
   end

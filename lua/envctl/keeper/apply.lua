@@ -676,7 +676,12 @@ function M.run(op)
   world:write_errors(op.errors)
   world:emit('startup.done', nil, { started = #op.started })
   local result = M.result(world, op)
-  result.prepared, result.failures = op.prepared, json.array {}
+  result.prepared, result.failures, result.warnings = op.prepared, json.array {}, json.array {}
+  if #failures == 0 then -- what went wrong, and did not have to go well
+    for i, e in ipairs(op.errors) do
+      result.warnings[i] = err.to_table(e, json.null)
+    end
+  end
   for i, e in ipairs(failures) do
     result.failures[i] = err.to_table(e, json.null)
     result.failures[i].project = failed[i]

@@ -12,6 +12,7 @@ M.MAX_PORT = 65535
 ---@field fixed integer?
 ---@field adopted integer? port that its container has already
 ---@field kind 'service'|'dependency'
+---@field whole string? the dependency whose primary port it is, when they have different names
 
 ---@class envctl.plan.Taken
 ---@field kind 'busy'|'reserved'|'planned'

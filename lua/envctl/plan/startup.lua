@@ -81,7 +81,8 @@ local function about(project)
   return { name = project.name, mode = project.mode, root = project.root }
 end
 
--- What scripts decide about ports counts like a fixed port: it is not moved out of anybody's way.
+-- What scripts decide about ports counts like a fixed port: it is not moved out of anybody's way. The name of a dependency means
+-- its primary port.
 local function ask_ports(facts, list, assigned, decide)
   local changed = false
   for i, project in ipairs(facts.projects) do
@@ -97,8 +98,9 @@ local function ask_ports(facts, list, assigned, decide)
       return own
     end, project.name)
     for _, want in ipairs(list[i].wants) do
-      if answer[want.id] and answer[want.id] ~= result.ports[want.id] then
-        want.fixed, changed = answer[want.id], true
+      local port = want.whole and answer[want.whole] or answer[want.id]
+      if port and port ~= result.ports[want.id] then
+        want.fixed, changed = port, true
       end
     end
   end

@@ -182,12 +182,13 @@ local function judge_dependency(record, fact, project, entry, shared)
   return judge(record, fact, dependency_changes(record, entry), nil, heal)
 end
 
--- What is wanted no more.
-local function leave(fact)
+-- What is wanted no more, or has a port that something wanted gets.
+local function leave(fact, way)
+  local why = way and 'is in the way: ' .. way or 'is no longer part of the plan'
   if fact.alive then
-    return 'stop', 'is no longer part of the plan'
+    return 'stop', why
   elseif fact.alive == nil then
-    return 'unknown', 'is no longer part of the plan; ' .. untold(fact)
+    return 'unknown', why .. '; ' .. untold(fact)
   end
   return 'forget', 'is no longer part of the plan and does not run'
 end
@@ -198,7 +199,7 @@ end
 ---@param wanted envctl.resume.Wanted
 ---@return envctl.resume.Action[]
 function M.reconcile(saved, truth, wanted)
-  local out, planned, here, meant = json.array {}, {}, {}, {}
+  local out, planned, here, meant, ports = json.array {}, {}, {}, {}, {}
   local function put(project, name, dependency, action, reason, changes)
     out[#out + 1] = {
       project = project, service = name, dependency = dependency, action = action, reason = reason,
@@ -210,6 +211,9 @@ function M.reconcile(saved, truth, wanted)
       local key = names.short(holder.name, entry.id)
       if known(entry.provider) then -- else nothing is known that could run it
         planned[key] = true
+        for _, port in pairs(entry.ports or {}) do
+          ports[port] = key
+        end
         put(holder.name, entry.id, true, judge_dependency(saved.dependencies[key], truth.dependencies[key] or NOTHING,
           holder.name, entry, wanted.shared and wanted.shared.name))
       end
@@ -228,6 +232,7 @@ function M.reconcile(saved, truth, wanted)
       local name = names.display(project.name, service.name)
       local record = saved.services[name]
       planned[name] = true
+      ports[nullable(service.port)] = name
       if record then
         put(project.name, service.name, nil, judge(record, truth.services[name] or NOTHING,
           service_changes(record, project, service), wanted.replace, wanted.heal))
@@ -244,8 +249,16 @@ function M.reconcile(saved, truth, wanted)
   end
   for _, name in ipairs(sorted(saved.services)) do
     local record = saved.services[name]
+    local fact = truth.services[name] or NOTHING
     if not planned[name] and meant[record.project] then
-      put(record.project, record.service, nil, leave(truth.services[name] or NOTHING))
+      put(record.project, record.service, nil, leave(fact))
+    elseif not planned[name] and fact.alive ~= false then
+      -- Others were asked for, and this one stays, unless it keeps one of them from starting: it has another name by now.
+      local port = ports[record.requested_port] and record.requested_port
+      port = port or ports[record.actual_port] and record.actual_port
+      if port then
+        put(record.project, record.service, nil, leave(fact, ('it has port %d of %s'):format(port, ports[port])))
+      end
     end
   end
   return out

@@ -157,10 +157,10 @@ local function host_names(functions)
   return names
 end
 
--- Runs a function that may act. The time is for everything, what the host does for it included.
+-- Runs a function that may act: its value, and how many it returned. The time is for all of it, with what the host does.
 local function act(session, o, path, input, host_impl, ms)
   local function run()
-    return session:ask({ op = 'act', fn = o.id, input = input, host = host_names(host_impl), path = path }, {
+    local value, n = session:ask({ op = 'act', fn = o.id, input = input, host = host_names(host_impl), path = path }, {
       entry = o.entry,
       fallback = { file = o.file, line = o.line, path = path },
       handlers = {
@@ -173,11 +173,12 @@ local function act(session, o, path, input, host_impl, ms)
           for i = 1, math.tointeger(message.n) or 0 do
             args[i] = json.strip_nulls(args[i])
           end
-          local value = fn(table.unpack(args, 1, math.min(math.tointeger(message.n) or 0, 20)))
-          return { value = value == nil and json.null or value }
+          local values = table.pack(fn(table.unpack(args, 1, math.min(math.tointeger(message.n) or 0, 20))))
+          return values.n > 0 and { value = values[1] == nil and json.null or values[1] } or {}
         end,
       },
     })
+    return { value = value, n = n }
   end
   local result, why = task.timeout(ms, run)
   if why == 'timeout' then
@@ -187,7 +188,7 @@ local function act(session, o, path, input, host_impl, ms)
       message = string.format('took longer than %g s', ms / 1000), hint = 'give it a larger timeout_ms',
     }, 0)
   end
-  return result
+  return result.value, result.n
 end
 
 --- See Session:run_hook.
@@ -204,7 +205,7 @@ function M.run_hook(session, event, ev, host_impl)
     local result = { layer = o.layer, file = o.file, line = o.line, ok = ok, optional = o.optional }
     if not ok then
       result.message = e.message
-      if not o.optional or e.code == 'cancelled' then
+      if not o.optional or e.code == 'cancelled' or e.code == 'interrupted' then
         e.code = e.code == 'script_invalid' and 'hook_failed' or e.code
         error(e, 0)
       end
@@ -227,15 +228,17 @@ function M.run_command(session, name, ctx, host_impl)
   session:require_trust()
   local o = list[#list]
   local path = { 'commands', name }
-  local code = act(session, o, path, ctx or {}, host_impl, o.timeout_ms or COMMAND_MS)
-  if code == nil or code == true then
+  local code, n = act(session, o, path, ctx or {}, host_impl, o.timeout_ms or COMMAND_MS)
+  if n == 0 or code == true then
     return 0
   elseif code == false then
     return 1
   elseif math.type(code) ~= 'integer' or code < 0 or code > 255 then
     error(problems.new {
       file = o.file, line = o.line, path = path,
-      message = 'expected an exit code 0..255 or nothing, got ' .. schema.got(code),
+      message = code == nil and 'expected an exit code 0..255, got nil'
+        or 'expected an exit code 0..255 or nothing, got ' .. schema.got(code),
+      hint = code == nil and 'a program that a signal ended has no code: return result.code or 1' or nil,
     }, 0)
   end
   return code

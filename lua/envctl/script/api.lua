@@ -105,29 +105,44 @@ local function spawn(argv, cwd, env, out, done)
   }
 end
 
--- A child that is ended together with the task that waits for it.
+-- A child that is ended together with the task that waits for it. It has a session of its own, where a Ctrl-C or a closed terminal
+-- does not reach it: it is ended with us.
 local function wait_for(argv, cwd, env, ms)
+  local loop = require 'envctl.host.loop'
   local out = { stdout = {}, stderr = {} }
   local code, signal = task.await(function(resume)
-    local timer
-    local process, message = spawn(argv, cwd, env, out, function(...)
-      timer:close()
+    local handles, process, identity = {}, nil, nil
+    local function close_handles()
+      for _, handle in ipairs(handles) do
+        handle:close()
+      end
+    end
+    local function ends(why)
+      return function()
+        out[why] = true
+        kill_session(process, identity)
+      end
+    end
+    -- Before it runs: who sees it do something may interrupt us.
+    for i, name in ipairs { 'INT', 'TERM', 'HUP' } do
+      handles[i] = loop.signal(name, ends 'interrupted')
+    end
+    handles[#handles + 1] = loop.timer(ms, ends 'late')
+    local message
+    process, message = spawn(argv, cwd, env, out, function(...)
+      close_handles()
       resume(...)
     end)
     if not process then
+      close_handles()
       out.failed = message
       resume()
       return
     end
-    local identity = process:identity()
-    timer = require('envctl.host.loop').timer(ms, function()
-      out.late = true
-      kill_session(process, identity)
-    end)
-    out.process = process
+    identity, out.process = process:identity(), process
     return {
       close = function()
-        timer:close()
+        close_handles()
         kill_session(process, identity)
         process:close()
       end,
@@ -169,7 +184,9 @@ local function run(opts)
     local argv = { program(spec.argv, cwd, env), table.unpack(spec.argv, 2) }
     local ms = spec.timeout_ms or RUN_MS
     local out, code, signal = wait_for(argv, cwd, env, ms)
-    if out.failed then
+    if out.interrupted then
+      err.raise('interrupted', 'interrupted; ' .. spec.argv[1] .. ' was ended')
+    elseif out.failed then
       wrong('host.run: %s: %s', spec.argv[1], out.failed)
     elseif out.late then
       wrong('host.run: %s: took longer than %g s', spec.argv[1], ms / 1000)

@@ -341,7 +341,9 @@ local function host_of(self, names)
       if problem then
         raise_parent(problem, 2)
       end
-      return wire.plain(answer.value)
+      if answer.value ~= nil then
+        return wire.plain(answer.value)
+      end
     end
   end
   return setmetatable(host, {
@@ -354,8 +356,8 @@ end
 
 function ops.act(self, message)
   local fn = function_of(self, message.fn)
-  local result = fn(wire.plain(message.input), host_of(self, message.host))
-  return { value = export.value(self.box.exporter, result, { path = message.path }) }
+  local results = table.pack(fn(wire.plain(message.input), host_of(self, message.host)))
+  return { value = export.value(self.box.exporter, results[1], { path = message.path }), n = results.n }
 end
 
 -- The console's environment: what scripts have, what the parent knows, and what the scripts return.

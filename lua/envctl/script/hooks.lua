@@ -4,7 +4,11 @@ local M = {}
 
 local function run(session, ctx, event, project, ev)
   local functions = require('envctl.script.api').for_terminal(ctx, project.root)
-  session:run_hook(event, ev, functions)
+  for _, result in ipairs(session:run_hook(event, ev, functions)) do
+    if not result.ok then
+      ctx.out.note('envctl: ' .. result.message .. ' (optional: it goes on)')
+    end
+  end
 end
 
 local function has(session, ...)
@@ -148,6 +152,9 @@ function M.created(ctx, made)
       e.hint = 'correct the script, then `envctl delete-worktree ' .. tree.project .. '` and make it again'
       failure = e
     end
+    if not ok and e.code == 'interrupted' then
+      break
+    end
   end
   if failure then
     error(failure, 0)
@@ -171,7 +178,8 @@ function M.removing(ctx, list)
   end
 end
 
---- Around a stop: best effort. Scripts that are not trusted, or fail, never change what stop does.
+--- Around a stop: best effort. Scripts that are not trusted, or fail, never change what stop does; who interrupts the hook before
+--- it does not want the stop any more.
 ---@param ctx envctl.Context
 ---@param event 'before_stop'|'stopped'
 ---@param names string[] display names of the services
@@ -195,7 +203,9 @@ function M.around_stop(ctx, event, names)
       run(session, ctx, event, { root = ctx.roots.execution_root }, { services = json.array(names) })
     end
   end)
-  if not ok then
+  if not ok and e.code == 'interrupted' and event == 'before_stop' then
+    error(e, 0)
+  elseif not ok then
     ctx.out.note('envctl: ' .. event .. ': ' .. e.message .. ' (stop goes on)')
   end
 end

@@ -46,12 +46,9 @@ function M.open(ctx, opts)
   return session
 end
 
---- The commands that the scripts of a repository add, for what lists commands: of trusted scripts only, and best effort. What
---- stands in the way is said and changes nothing else; outside of a repository there is none. Awaits.
----@param ctx table
----@return {name: string, help: string?, usage: string?, layer: string, file: string, line: integer}[]
----@return envctl.Error? problem
-function M.custom_commands(ctx)
+-- What `ask(session)` says about trusted scripts, or an empty list and what stands in the way. Outside of a repository there is
+-- neither.
+local function of_trusted(ctx, ask)
   local in_repository, roots = pcall(function()
     return ctx.roots
   end)
@@ -66,10 +63,30 @@ function M.custom_commands(ctx)
         hint = 'read them, then run `envctl script trust`',
       })
     end
+    return ask(session)
+  end)
+  return ok and result or {}, not ok and result or nil
+end
+
+--- The commands that the scripts of a repository add, for what lists commands: of trusted scripts only, and best effort. What
+--- stands in the way is said and changes nothing else; outside of a repository there is none. Awaits.
+---@param ctx table
+---@return {name: string, help: string?, usage: string?, layer: string, file: string, line: integer}[]
+---@return envctl.Error? problem
+function M.custom_commands(ctx)
+  return of_trusted(ctx, function(session)
     session:load()
     return session:command_list()
   end)
-  return ok and result or {}, not ok and result or nil
+end
+
+--- The services that trusted scripts name, for completion: best effort. Awaits.
+---@param ctx table
+---@return string[] names, sorted
+function M.service_names(ctx)
+  return (of_trusted(ctx, function(session)
+    return require('envctl.util.names').sorted(session:load().data.services)
+  end))
 end
 
 --- Where print() of a script goes: to the notes, cleaned.

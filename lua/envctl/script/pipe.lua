@@ -204,7 +204,10 @@ function Pipe:answer(message, handlers)
     reply = { error = { message = 'cannot be done here' } }
   else
     local ok, result, more = task.try(handler, message)
-    if ok then
+    if not ok and result.code == 'interrupted' then -- that is not for the script to catch
+      self:kill()
+      error(result, 0)
+    elseif ok then
       reply, text = { answer = result == nil and {} or result }, more
     else
       reply = { error = { message = result.message } }

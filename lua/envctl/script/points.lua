@@ -56,7 +56,7 @@ M.list = {
       wants = 'list of { id, kind = "service" or "dependency", base, fixed }',
     },
     output = map(shapes.parts.port, nil, 'a table of ports by service or dependency'),
-    returns = 'port numbers by service or dependency',
+    returns = 'port numbers by service or dependency; other ports of a dependency by "name.port"',
     sample = {
       input = { project = PROJECT, slot = 0, wants = { { id = 'backend', kind = 'service', base = 8000 } } },
       output = { backend = 8000 },

@@ -210,7 +210,7 @@ function Session:ask(request, opts)
     local original = opts.original and opts.original(problem)
     error(original or self:failure(problem, opts.entry, opts.fallback), 0)
   end
-  return opts.exact and result.value or json.strip_nulls(result.value)
+  return opts.exact and result.value or json.strip_nulls(result.value), result.n
 end
 
 -- --- loading ---------------------------------------------------------------------------------------------------------
