@@ -282,6 +282,20 @@ def busy_names_the_other_one(w):
 
 
 @test
+def a_start_that_nobody_waits_for_ends_with_stop_all(w):
+    """It is wanted until somebody says stop: its command was killed, and one service would take for ever."""
+    w.services(backend="", frontend=f"--until {w.base}/never")
+    first = w.spawn(BIN, "start", "--headless", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(w.service_processes()) == 2, "both to be launched")
+    equal(w.envctl("stop-all", "--json", rc=1).error()["code"], "busy", "while its command waits for it")
+    first.kill()
+    first.wait()
+    wait_for(lambda: w.envctl("stop-all").rc == 0, "the keeper to notice that the command is gone")
+    equal(w.service_processes(), [], "processes")
+    equal(w.saved_state(), None, "state")
+
+
+@test
 def ports_in_time_wait_do_not_move(w):
     w.services(backend="")
     for _ in range(3):

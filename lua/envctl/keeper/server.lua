@@ -111,12 +111,8 @@ local function run_op(op, handler)
   check_idle()
 end
 
---- Ends the running operation: its task is closed, and another one undoes what it started.
-local function cancel(conn, request)
-  local op = keeper.op
-  if not op or op.conn ~= conn or op.cancelled then
-    return reply(conn, request.id, { cancelled = false })
-  end
+-- Ends an operation: its task is closed, and another one undoes what it started. Then `after` is called.
+local function interrupt(op, after)
   op.cancelled = true
   task.cancel(op.task)
   task.spawn(function()
@@ -129,9 +125,19 @@ local function cancel(conn, request)
       keeper.world:log_failure('rollback failed', failure)
     end
     finish(op)
-    reply_error(conn, op.id, e)
+    reply_error(op.conn, op.id, e)
+    after()
     check_idle()
   end)
+end
+
+--- Ends the running operation of a connection.
+local function cancel(conn, request)
+  local op = keeper.op
+  if not op or op.conn ~= conn or op.cancelled then
+    return reply(conn, request.id, { cancelled = false })
+  end
+  interrupt(op, function() end)
 end
 
 local function status(conn, request)
@@ -146,7 +152,15 @@ end
 
 local function mutate(conn, request, handler)
   local busy = keeper.op
-  if busy then
+  -- What a command that is gone has asked for is wanted until somebody says stop.
+  if busy and request.all and request.op == 'stop' and busy.request.op == 'apply' and busy.conn:is_closed()
+    and not busy.cancelled then
+    return interrupt(busy, function()
+      if not conn:is_closed() then
+        mutate(conn, request, handler)
+      end
+    end)
+  elseif busy then
     local since = (sys.mono_ms() - busy.since) // 1000
     local message = string.format('busy: %s by pid %d since %d s%s', busy.name, busy.pid, since,
       busy.conn:is_closed() and ' (its command has gone away, it goes on)' or '')
