@@ -11,6 +11,7 @@ local problems = require 'envctl.script.problems'
 local M = {}
 
 local HOOK_MS, COMMAND_MS = 60000, 24 * 3600 * 1000
+local MAX_ARGS = 20 -- of a call to the host
 
 -- --- override points --------------------------------------------------------------------------------------------------
 
@@ -170,10 +171,11 @@ local function act(session, o, path, input, host_impl, ms)
             error(err.new('script_invalid', 'host.' .. tostring(message.name) .. ' is not there'), 0)
           end
           local args = type(message.args) == 'table' and message.args or {}
-          for i = 1, math.tointeger(message.n) or 0 do
+          local count = math.min(math.tointeger(message.n) or 0, MAX_ARGS) -- it says any number, when it was taken over
+          for i = 1, count do
             args[i] = json.strip_nulls(args[i])
           end
-          local values = table.pack(fn(table.unpack(args, 1, math.min(math.tointeger(message.n) or 0, 20))))
+          local values = table.pack(fn(table.unpack(args, 1, count)))
           return values.n > 0 and { value = values[1] == nil and json.null or values[1] } or {}
         end,
       },
