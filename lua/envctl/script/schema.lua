@@ -210,11 +210,14 @@ function CHECKS.list(state, shape, v, path)
   if shape.min and #v < shape.min then
     return report(state, path, 'expected ' .. expected(shape) .. ', got an empty list')
   end
+  local outer = state.in_list
+  state.in_list = true
   for i = 1, #v do
     path[#path + 1] = i
     check(state, shape.item, v[i], path)
     path[#path] = nil
   end
+  state.in_list = outer
 end
 
 function CHECKS.map(state, shape, v, path)
@@ -329,7 +332,11 @@ end
 -- What stands for a value. True when there is nothing more to check.
 local function check_mark(state, shape, v, path)
   local depth = state.functions_end
-  if marks.is_unset(v) then
+  if state.in_list then
+    report(state, path, 'expected ' .. expected(shape) .. ', got ' .. M.got(v),
+      'a list is taken as it is: leave things out of it, or give a function that returns the whole list')
+    return true
+  elseif marks.is_unset(v) then
     -- Below a table of functions only a whole entry can be taken out.
     if depth and #path > depth + 1 then
       mismatch(state, shape, v, path)
