@@ -374,7 +374,7 @@ local function detected(facts, project, settings, flags, session, without_of)
     if file then
       add_env_file(facts, project, service, file)
     elseif problem then
-      table.insert(problem.warning and found.warnings or problems, problem)
+      table.insert(problem.warning and warnings or problems, problem)
     end
   end
   if uses_user_env(services) then

@@ -163,5 +163,13 @@ def a_script_that_never_ends(w):
     contains(error["message"], "ran for", "why")
 
 
+@test
+def what_is_found_without_scripts_is_said_with_them(w):
+    w.services(backend="", BACKEND_ENV_FILE_OVERRIDE="gone.env")
+    w.write(".envctl.lua", "return { envctl = 1 }\n")
+    warnings = w.envctl("explain-startup", "--json", rc=0).json()["warnings"]
+    equal([x["code"] for x in warnings], ["env_file_missing"], "warnings")
+
+
 if __name__ == "__main__":
     main()

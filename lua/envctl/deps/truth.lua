@@ -70,12 +70,13 @@ function M.health(state, wanted)
         provider = component.provider, live = live[key], reason = reasons[key], class = 'ok', exit = component.exit,
         log_path = component.log_path,
       }
+      local lost = live[key] and M.unreachable(component)
       if component.identity and live[key] == nil then
         item.status, item.class = 'unknown', 'warn'
       elseif component.identity and not live[key] then
         item.status, item.class = UP[item.status] and 'exited' or item.status, 'bad'
-      elseif M.unreachable(component) then
-        item.status, item.class, item.reason = 'unreachable', 'bad', M.unreachable(component)
+      elseif lost then
+        item.status, item.class, item.reason = 'unreachable', 'bad', lost
       elseif item.status == 'starting' or item.status == 'unknown' then
         item.class = 'warn'
       end

@@ -58,8 +58,8 @@ function procfs.signal_members(queries, signal) end
 ---@param pids integer[]
 ---@return {port: integer, addr: string, family: 'inet'|'inet6', pid: integer}[] sorted by port, then pid
 function procfs.listening(pids) end
---- Who listens on ports; where nobody does, who has another socket there (walks all of /proc, once or twice for all of them:
---- only for messages).
+--- Who listens on ports; where nobody does, who has another socket there. Walks all of /proc, once for those that listen and once
+--- more for each of the others: only for messages.
 ---@param ports integer[]
 ---@return table<integer, {pid: integer, command: string, uid: integer}> holders by port; without those that nobody has, or nobody
 --- who is visible
