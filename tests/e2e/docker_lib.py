@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from lib import BIN, TOP, Failed, Proc, Skipped, all_pids, check, contains, equal, read_bytes, wait_for
+from deps import argvs, components, configure, files_with, get
+from lib import BIN, TOP, Failed, Proc, Skipped, all_pids, check, contains, equal, listens, read_bytes, wait_for
 
 POSTGRES = "/usr/lib/postgresql/15"
 
@@ -267,6 +268,69 @@ def podman(w):
         yield engine
     finally:
         engine.close()
+
+
+def backend_url(w):
+    return w.saved_state()["services"]["Main Backend"]["url"].replace("localhost", "127.0.0.1")
+
+
+def containers(engine, *args):
+    return engine("ps", "-q", "--no-trunc", *args).stdout.decode().split()
+
+
+def volumes(engine):
+    return engine("volume", "ls", "-q").stdout.decode().split()
+
+
+def life_of_containers(w, data, engine, name, stranger):
+    """Postgres and Redis of a repository, from the first start to the last volume. A stranger's container and its volume
+    "envctl-postgres-Main" stay."""
+    w.envctl("start", "--headless", rc=0, timeout=150)
+    parts = components(w.saved_state())
+    equal(get(backend_url(w), "/put?kept"), "ok", "put")
+    equal(get(backend_url(w), "/incr"), "1", "counter")
+    equal({part["engine"] for part in parts.values()}, {name}, "recorded")
+    ids = {part["container_id"] for part in parts.values()}
+    for id in ids:
+        published = engine("port", id).stdout.decode()
+        contains(published, "127.0.0.1:", "published on loopback")
+        check("0.0.0.0" not in published, "and nowhere else")
+    for secret in data.passwords():
+        check(secret not in argvs(), "no password in an argument")
+        equal(files_with(w.base, secret) + files_with(data.path, secret), [], "files with a password")
+    # Somebody kills one; the next start brings it back with its data.
+    engine("kill", parts["postgres"]["container_id"])
+    wait_for(lambda: components(w.state()["state"])["postgres"]["live"] is False, "the truth")
+    wait_for(lambda: "database system is ready" in w.envctl("errors").out, "what it said last")
+    w.envctl("start", "--headless", rc=0, timeout=150)
+    equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
+    # A killed keeper: adopted by the next one.
+    for keeper in w.keepers():
+        keeper.signal(signal.SIGKILL)
+        wait_for(lambda k=keeper: not k.alive, "the keeper to end")
+    w.envctl("start", "--headless", rc=0)
+    w.envctl("stop", "--headless", rc=0)
+    equal(containers(engine), [stranger], "running containers")
+    for part in parts.values():
+        check(not listens(part["final"]), "its port is free")
+    w.envctl("start", "--headless", rc=0, timeout=150)
+    equal({c["container_id"] for c in components(w.saved_state()).values()}, ids, "the same containers")
+    equal((get(backend_url(w), "/rows"), get(backend_url(w), "/incr")), ('["kept"]', "2"), "data")
+    w.envctl("stop-all", "--headless", rc=0)
+    w.envctl("data", "reset", "postgres", "--project", "Main", "--yes", rc=0)
+    ours = [v for v in volumes(engine) if "repo-" in v]
+    check(len(ours) == 1 and "redis" in ours[0], f"only redis has a volume left: {ours}")
+    w.envctl("stop-all", "--headless", "--remove-volumes", "--yes", rc=0, timeout=60)
+    equal(containers(engine, "-a"), [stranger], "what is left")
+    check("envctl-postgres-Main" in volumes(engine), "a stranger's volume")
+    equal([v for v in volumes(engine) if "repo-" in v], [], "ours are gone")
+
+
+def a_missing_image(w):
+    """Is said, and nothing stays."""
+    configure(w, postgres=False, ENVCTL_REDIS_IMAGE="registry.invalid/none:1", ENVCTL_REDIS_PROVIDER="docker")
+    failed = w.envctl("start", "--headless", "--json", rc=1, timeout=150).error()
+    equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
 
 
 def log_of_a_container(w, engine, part):

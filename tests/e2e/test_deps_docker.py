@@ -6,20 +6,13 @@ import hashlib
 import hmac
 import json
 import shutil
-import signal
 import socket
 
 from deps import Data, argvs, components, configure, files_with, get
-from docker_lib import daemon, images, log_of_a_container, redis_image, supabase_images
-from lib import BIN, PYTHON, SVC, Proc, Skipped, check, contains, equal, listens, main, test, wait_for
-
-
-def backend_url(w):
-    return w.saved_state()["services"]["Main Backend"]["url"].replace("localhost", "127.0.0.1")
-
-
-def containers(docker, *args):
-    return docker("ps", "-q", "--no-trunc", *args).stdout.decode().split()
+from docker_lib import (
+    a_missing_image, backend_url, containers, daemon, images, life_of_containers, log_of_a_container, redis_image, supabase_images,
+)
+from lib import BIN, PYTHON, SVC, Proc, Skipped, check, contains, equal, main, test, wait_for
 
 
 @test
@@ -33,49 +26,8 @@ def in_containers(w):
         configure(w, ENVCTL_POSTGRES_IMAGE="postgres:test", ENVCTL_REDIS_IMAGE="redis:test")
         plan = w.envctl("explain-startup", "--json", rc=0).json()["plan"]["projects"][0]["dependencies"]
         equal([d["provider"] for d in plan], ["docker", "docker"], "auto takes the daemon that answers")
-        w.envctl("start", "--headless", rc=0, timeout=150)
-        parts = components(w.saved_state())
-        equal(get(backend_url(w), "/put?kept"), "ok", "put")
-        equal(get(backend_url(w), "/incr"), "1", "counter")
-        ids = {parts[i]["container_id"] for i in parts}
-        for id in ids:
-            published = docker("port", id).stdout.decode()
-            contains(published, "127.0.0.1:", "published on loopback")
-            check("0.0.0.0" not in published, "and nowhere else")
-        for secret in data.passwords():
-            check(secret not in argvs(), "no password in an argument")
-            equal(files_with(w.base, secret), [], "files of the repository and the runtime root")
-            equal(files_with(data.path, secret), [], "files of the data root")
-        # Somebody kills one; the next start brings it back with its data.
-        docker("kill", parts["postgres"]["container_id"])
-        wait_for(lambda: components(w.state()["state"])["postgres"]["live"] is False, "the truth")
-        wait_for(lambda: "database system is ready" in w.envctl("errors").out, "what it said last")
-        w.envctl("start", "--headless", rc=0, timeout=150)
-        equal(get(backend_url(w), "/rows"), '["kept"]', "rows")
-        # A killed keeper: adopted by the next one.
-        for keeper in w.keepers():
-            keeper.signal(signal.SIGKILL)
-            wait_for(lambda k=keeper: not k.alive, "the keeper to end")
-        w.envctl("start", "--headless", rc=0)
-        w.envctl("stop", "--headless", rc=0)
-        equal(containers(docker), [stranger], "running containers")
-        for part in parts.values():
-            check(not listens(part["final"]), "its port is free")
-        w.envctl("start", "--headless", rc=0, timeout=150)
-        equal({c["container_id"] for c in components(w.saved_state()).values()}, ids, "the same containers")
-        equal((get(backend_url(w), "/rows"), get(backend_url(w), "/incr")), ('["kept"]', "2"), "data")
-        w.envctl("stop-all", "--headless", rc=0)
-        w.envctl("data", "reset", "postgres", "--project", "Main", "--yes", rc=0)
-        volumes = [v for v in docker("volume", "ls", "-q").stdout.decode().split() if "repo-" in v]
-        check(len(volumes) == 1 and "redis" in volumes[0], f"only redis has a volume left: {volumes}")
-        w.envctl("stop-all", "--headless", "--remove-volumes", "--yes", rc=0)
-        equal(containers(docker, "-a"), [stranger], "what is left")
-        equal(docker("volume", "ls", "-q").stdout.decode().split().count("envctl-postgres-Main"), 1, "a stranger's volume")
-        check(not any("repo-" in v for v in docker("volume", "ls", "-q").stdout.decode().split()), "ours are gone")
-        # A missing image: said, and nothing stays.
-        configure(w, postgres=False, ENVCTL_REDIS_IMAGE="registry.invalid/none:1")
-        failed = w.envctl("start", "--headless", "--json", rc=1, timeout=150).json()["error"]
-        equal((failed["code"], failed["where"]), ("dependency_failed", "Main/redis"), "error")
+        life_of_containers(w, data, docker, "docker", stranger)
+        a_missing_image(w)
 
 
 @test
